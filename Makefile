@@ -1,0 +1,43 @@
+# The front doors. Each sets itself up from uv.lock and may be run again at any time.
+# Needed on the machine: Python 3.11 or newer, pip, make.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+# uv comes by pip into .tools, so nothing outside this folder is touched;
+# it makes the virtual environment itself, so Debian's python3-venv is not needed.
+UV := UV_PYTHON_DOWNLOADS=never PYTHONPATH=.tools/uv .tools/uv/bin/uv
+RUN := .venv/bin
+
+.PHONY: help demo test check format lock clean
+
+help:   ## what can be made here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.synced   ## store real files, list them, read them back, verify and delete them
+	@$(RUN)/python examples/demo.py
+
+test: .venv/.synced   ## run every test
+	@$(RUN)/python -m pytest $(ARGS)
+
+check: .venv/.synced   ## format, lint, types, duplicates, lock file
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy
+	@$(RUN)/pylint --score=n src
+	@$(UV) lock --check --quiet
+
+format: .venv/.synced   ## let ruff format and fix what it can
+	@$(RUN)/ruff check --fix --quiet . ; $(RUN)/ruff format .
+
+lock: .tools/uv/bin/uv   ## resolve the dependencies anew
+	@$(UV) lock --upgrade
+
+clean:   ## remove everything that make has made
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+
+.tools/uv/bin/uv:
+	@echo "Setting up (once) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools/uv uv==$(UV_VERSION)
+
+.venv/.synced: uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml) | .tools/uv/bin/uv
+	@$(UV) sync --frozen --quiet --all-packages --all-extras --python $(PYTHON)
+	@touch $@

@@ -1,0 +1,171 @@
+"""Checks of what callers pass, one function an argument; each returns the value to work with or raises `InvalidRequest`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from typing import Any, Literal
+
+import pydantic_core
+
+from holdall.errors import InvalidRequest
+from holdall.model import FilePurpose, to_purpose
+
+MAX_PAGE = 10_000
+MAX_METADATA_BYTES = 64 * 1024
+# The JSON reader of pydantic stops at 200 levels; what is stored must be readable.
+MAX_METADATA_DEPTH = 100
+_MAX_PURPOSE_CHARS = 64
+_MAX_CONTENT_TYPE_CHARS = 255
+# 1 January 10000: past what datetime can express, nobody means a time.
+_END_OF_TIME = 253_402_300_800
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+_VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be text, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{name} holds half of a surrogate pair, which no UTF-8 document can") from None
+    return value
+
+
+def filename(value: Any, most: int) -> str:
+    """The file name, verbatim."""
+    if len(_text("filename", value)) > most:
+        raise InvalidRequest(f"filename has {len(value)} characters; at most {most} are kept")
+    return str(value)
+
+
+def purpose(value: Any) -> FilePurpose | str:
+    """A known purpose in either spelling, or any other visible text."""
+    if not _text("purpose", value) or len(value) > _MAX_PURPOSE_CHARS or not _VISIBLE(value):
+        raise InvalidRequest(
+            f"purpose must be 1 to {_MAX_PURPOSE_CHARS} visible ASCII characters, such as {', '.join(FilePurpose)}"
+        )
+    known: FilePurpose | str = to_purpose(value)
+    return known
+
+
+def content_type(value: Any) -> str | None:
+    """A media type; not looked into, but safe to put into a header."""
+    if value is None:
+        return None
+    if not _text("content_type", value) or len(value) > _MAX_CONTENT_TYPE_CHARS or not _VISIBLE(value):
+        raise InvalidRequest(
+            f"content_type must be 1 to {_MAX_CONTENT_TYPE_CHARS} visible ASCII characters, such as text/plain"
+        )
+    return str(value)
+
+
+def metadata(value: Any) -> dict[str, Any] | None:
+    """A copy of the caller's JSON object."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"metadata must be a dict, not {type(value).__name__}")
+    copy: dict[str, Any] = _json(value, "metadata", 0)
+    try:
+        size = len(pydantic_core.to_json(copy))
+    except ValueError as error:
+        raise InvalidRequest(f"metadata cannot be written as JSON: {error}") from None
+    if size > MAX_METADATA_BYTES:
+        raise InvalidRequest(f"metadata is {size} bytes of JSON; at most {MAX_METADATA_BYTES} are kept")
+    return copy
+
+
+def _json(value: Any, where: str, depth: int) -> Any:
+    # Exact types: a subclass or a tuple would come back as something else.
+    if depth > MAX_METADATA_DEPTH:
+        raise InvalidRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                raise InvalidRequest(f"{where} has the key {key!r}; the keys of a JSON object are text")
+        return {_text(f"a key of {where}", k): _json(v, f"{where}[{k!r}]", depth + 1) for k, v in value.items()}
+    if kind is list:
+        return [_json(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if kind is str:
+        return _text(where, value)
+    if kind is float and not math.isfinite(value):
+        raise InvalidRequest(f"{where} is {value!r}, which JSON cannot express")
+    if kind in {int, float, bool} or value is None:
+        return value
+    raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")
+
+
+def limit(value: Any) -> int:
+    """A largest size, in bytes."""
+    return _whole("max_bytes", value, 1)
+
+
+def size(value: Any) -> int | None:
+    """An expected size, in bytes."""
+    return None if value is None else _whole("expected_bytes", value, 0)
+
+
+def sha256(value: Any) -> str | None:
+    """An expected SHA-256, in lower-case hexadecimal."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _SHA256(value):
+        raise InvalidRequest("expected_sha256 must be 64 hexadecimal digits")
+    return value.lower()
+
+
+def lifetime(value: Any) -> int | None:
+    """How long a file lives, in whole seconds."""
+    if value is None:
+        return None
+    whole = seconds("expires_after", value)
+    if whole < 1 or whole != int(whole) or whole > _END_OF_TIME:
+        raise InvalidRequest(f"expires_after must be a whole number of seconds, 1 or more, not {value!r}")
+    return int(whole)
+
+
+def seconds(name: str, value: Any) -> float:
+    """A span of time, in seconds."""
+    number = value.total_seconds() if isinstance(value, dt.timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not (0 <= number < math.inf):
+        raise InvalidRequest(f"{name} must be seconds, 0 or more, or a timedelta, not {value!r}")
+    return float(number)
+
+
+def page_limit(value: Any) -> int | None:
+    """How many files a page may have; None: all."""
+    return None if value is None else _whole("limit", value, 1, MAX_PAGE)
+
+
+def order(value: Any) -> Literal["asc", "desc"]:
+    """The direction of a listing."""
+    if value == "asc":
+        return "asc"
+    if value == "desc":
+        return "desc"
+    raise InvalidRequest(f"order must be 'asc' or 'desc', not {value!r}")
+
+
+def byte_range(start: Any, stop: Any, size_bytes: int) -> tuple[int, int]:
+    """A half-open range within a file of this size, its end clipped."""
+    first = _whole("start", start, 0)
+    last = size_bytes if stop is None else min(_whole("stop", stop, 0), size_bytes)
+    if first > size_bytes:
+        raise InvalidRequest(f"start is {first}, past the end of the file ({size_bytes} bytes)")
+    if stop is not None and stop < first:
+        raise InvalidRequest(f"stop is {stop}, before start, which is {first}")
+    return first, last
+
+
+def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(f"{name} must be a whole number, not {value!r}")
+    if value < least or (most is not None and value > most):
+        bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+        raise InvalidRequest(f"{name} must be {bounds}, not {value}")
+    return value

@@ -1,0 +1,51 @@
+"""The border to a backend: what crosses it is a holdall error that says what was attempted, on what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdall.errors import HoldallError, StorageError, storage_error
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """A context manager around a call to a backend.
+
+    Completes holdall's own errors with the operation, id and backend where they lack them; turns anything else into
+    a `StorageError`, with the original as its cause. `KeyboardInterrupt` and its like pass unchanged.
+    """
+
+    # A class, since one written with contextlib costs as much as a small read.
+    __slots__ = ("_backend", "_file_id", "_operation")
+
+    def __init__(self, backend: str, operation: str, file_id: str | None = None) -> None:
+        self._backend = backend
+        self._operation = operation
+        self._file_id = file_id
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        if isinstance(error, HoldallError):
+            error.operation = error.operation or self._operation
+            error.file_id = error.file_id or self._file_id
+            error.backend = error.backend or self._backend
+            return
+        context = {"file_id": self._file_id, "backend": self._backend}
+        if isinstance(error, OSError):
+            raise storage_error(error, self._operation, **context) from error
+        subject = f"{self._operation} {self._file_id or ''}".strip()
+        raise StorageError(
+            f"cannot {subject} on {self._backend}: {type(error).__name__} in the backend",
+            operation=self._operation,
+            **context,
+        ) from error

@@ -1,0 +1,112 @@
+"""A stored file as a seekable stream that reads ranges on demand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import BinaryIO
+
+from holdall.errors import IntegrityError, InvalidRequest
+
+__all__ = ["RangeReader", "read_exactly"]
+
+
+def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:
+    """`size` bytes of the stream. Raises `IntegrityError` if it ends before."""
+    first = stream.read(size)
+    if len(first) == size:
+        return first
+    parts, missing = [first], size - len(first)
+    while missing:
+        part = stream.read(missing)
+        if not part:
+            raise _truncated(file_id, size, missing)
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _truncated(file_id: str, expected: int, missing: int) -> IntegrityError:
+    return IntegrityError(
+        f"{file_id} is damaged: its data ends {missing} bytes early ({expected} expected); "
+        "restore it from a backup or delete it",
+        operation="read",
+        file_id=file_id,
+    )
+
+
+class RangeReader(io.RawIOBase):
+    """The raw stream under `FileStore.open`.
+
+    Keeps one stream of the backend's open while reading goes straight on; a seek drops it, and the next read opens
+    one from the new position. Delivers `size` bytes or raises.
+    """
+
+    def __init__(
+        self, file_id: str, size: int, open_at: Callable[[int], BinaryIO], guard: AbstractContextManager[None]
+    ) -> None:
+        super().__init__()
+        self._guard = guard
+        self.name = file_id
+        self._size = size
+        self._open_at = open_at
+        self._position = 0
+        # Opened now: a file deleted from here on can still be read wherever the storage lets open files live on.
+        self._stream: BinaryIO | None = open_at(0)
+        self._stream_position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self.closed:
+            raise InvalidRequest("the file was closed; open it again", operation="read", file_id=self.name)
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}.get(whence)
+        if base is None:
+            raise InvalidRequest(f"whence is {whence!r}; it must be 0, 1 or 2", operation="read", file_id=self.name)
+        if base + offset < 0:
+            raise InvalidRequest(f"cannot seek to {base + offset}", operation="read", file_id=self.name)
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        with self._guard:
+            chunk = self._stream_at(self._position).read(wanted)
+        if not chunk:
+            raise _truncated(self.name, self._size, self._size - self._position)
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        self._stream_position = self._position
+        return len(chunk)
+
+    def _stream_at(self, position: int) -> BinaryIO:
+        if self._stream is not None and self._stream_position != position:
+            if self._stream.seekable():
+                self._stream.seek(position)
+            else:
+                self._drop()
+        if self._stream is None:
+            self._stream = self._open_at(position)
+        self._stream_position = position
+        return self._stream
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with self._guard:
+                stream.close()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._drop()
+        super().close()

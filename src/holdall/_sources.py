@@ -1,0 +1,95 @@
+"""Where the bytes of a new file come from: anything that holds, reads or yields bytes, as one stream of chunks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from holdall.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from holdall.backend import Buffer
+
+__all__ = ["CHUNK_BYTES", "Readable", "Source", "chunks"]
+
+CHUNK_BYTES = 256 * 1024
+"""Size of a slice. Smaller ones cost calls, larger ones cost page faults; memory in use is about two of them."""
+
+
+class Readable(Protocol):
+    """A binary source of which only `read` is asked."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+
+
+Source = bytes | bytearray | memoryview | Readable | os.PathLike[str] | Iterable[bytes]
+
+
+def chunks(data: Any) -> Iterator[Buffer]:
+    """The bytes of `data` in chunks, in order, none of them empty.
+
+    Takes bytes, an object with `.read(n)`, a path (`os.PathLike`), or an iterable of bytes. A source of the caller's is
+    neither rewound nor closed, and its exceptions come through unchanged. Anything else is `InvalidRequest`, at once.
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return _slices(memoryview(data).cast("B"))
+    if hasattr(data, "read"):
+        return _from_reader(data)
+    if isinstance(data, os.PathLike):
+        return _from_path(os.fspath(data))
+    if isinstance(data, str):
+        raise InvalidRequest(
+            "data is text, which could be content or the name of a file: pass text.encode(), or pathlib.Path(text)"
+        )
+    if isinstance(data, Iterable):
+        return _from_iterable(data)
+    raise InvalidRequest(
+        f"data is {_a(data)}; it must be bytes, a binary file, a path, or an iterable of bytes"
+    )
+
+
+def size_hint(data: Any) -> int | None:
+    """How many bytes `data` holds, where that is certain before reading; otherwise None."""
+    return memoryview(data).nbytes if isinstance(data, (bytes, bytearray, memoryview)) else None
+
+
+def _slices(view: memoryview) -> Iterator[Buffer]:
+    if len(view) <= CHUNK_BYTES:
+        if len(view):
+            yield view
+        return
+    for start in range(0, len(view), CHUNK_BYTES):
+        yield view[start : start + CHUNK_BYTES]
+
+
+def _from_reader(source: Readable) -> Iterator[Buffer]:
+    while chunk := source.read(CHUNK_BYTES):
+        yield from _checked(chunk)
+    if chunk is None:
+        raise InvalidRequest("the source's read() returned None: it is in non-blocking mode; make it blocking")
+    _checked(chunk)
+
+
+def _from_path(path: str) -> Iterator[Buffer]:
+    # Unbuffered: chunks are as large as a buffer would be.
+    with open(path, "rb", buffering=0) as file:
+        yield from _from_reader(file)
+
+
+def _from_iterable(source: Iterable[Any]) -> Iterator[Buffer]:
+    for chunk in source:
+        yield from _checked(chunk)
+
+
+def _checked(chunk: Any) -> Iterator[Buffer]:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return _slices(memoryview(chunk).cast("B"))
+    if isinstance(chunk, str):
+        raise InvalidRequest("the source gives text; open the file in binary mode, or encode the text")
+    raise InvalidRequest(f"the source gives {_a(chunk)} where bytes are needed")
+
+
+def _a(value: object) -> str:
+    return f"a value of type {type(value).__name__}"

@@ -1,0 +1,200 @@
+"""What a storage has to do to be a backend: five verbs over opaque entries.
+
+For authors of backends. An entry is an id, some bytes, and a metadata document that the backend never looks into.
+`FileStore` has checked every id before a backend sees it, and does everything that is the same everywhere:
+limits, checksums, expiry, purposes, paging. A backend is synchronous and is called from many threads at once.
+
+Errors: an absent entry is holdall's `FileNotFound`; for whatever else goes wrong raise a `StorageError`, or let an
+`OSError` through: the store turns it into the `StorageError` that fits its errno. An entry never changes after it was
+published.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from holdall.errors import FileNotFound, NotSupported
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import TypeAlias
+
+    from holdall.url import StoreURL
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+
+__all__ = ["Backend", "BackendOptions", "Capability", "Debris", "Limits", "StagedFile"]
+
+
+class Capability(enum.Flag):
+    """What a backend promises beyond the five verbs.
+
+    Declared must work; undeclared must raise `NotSupported` where it has a method of its own.
+    """
+
+    DURABLE = enum.auto()
+    """Once `publish` has returned, the entry survives a loss of power."""
+    ATOMIC_PUBLISH = enum.auto()
+    """No reader ever sees part of an entry."""
+    EXCLUSIVE_REMOVE = enum.auto()
+    """Of several concurrent removers of one entry exactly one succeeds."""
+    RANGED_READS = enum.auto()
+    """`open_data` with `start` and `stop` transfers only that range."""
+    ORDERED_LISTING = enum.auto()
+    """`list_ids(after, before)` costs what it yields, not what the store holds."""
+    SHARED = enum.auto()
+    """Other processes that open the same URL see the same entries."""
+    PERSISTENT = enum.auto()
+    """Entries outlive the process."""
+    PORTABLE_LAYOUT = enum.auto()
+    """Entries are kept as `<id>/data.bin` and `<id>/meta.json`."""
+    SIGNED_URLS = enum.auto()
+    """`signed_url` works."""
+    LOCAL_PATHS = enum.auto()
+    """`local_path` works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a backend can hold. None means that the backend sets no limit."""
+
+    max_file_bytes: int | None = None
+    """The largest `data.bin`, in bytes."""
+    max_filename_chars: int = 4096
+    """The longest file name, in characters; it is kept in the metadata, never in a path."""
+    settle_seconds: float = 0.0
+    """How long after a publish or remove a listing may still show the state before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debris:
+    """A leftover of a write or a delete that died: bytes that belong to no entry."""
+
+    name: str
+    """What the backend calls it; opaque."""
+    kind: str
+    """What it is, for a person: "unfinished write", "removed entry", "data without metadata"."""
+    file_id: str | None
+    """The id it was written for, if that can be told."""
+    bytes: int
+    """The space it takes."""
+    modified_at: float
+    """When it last changed, in Unix seconds (UTC)."""
+
+
+class BackendOptions(BaseModel):
+    """The options in a URL's query, typed. A field per option, each with a description; unknown ones are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StagedFile(ABC):
+    """A write that nobody can see until `publish`.
+
+    As a context manager, leaving it unpublished discards it. Used by one thread at a time.
+    """
+
+    @abstractmethod
+    def write(self, chunk: Buffer) -> None:
+        """Append all of `chunk`. The caller may reuse its memory as soon as this returns."""
+
+    @abstractmethod
+    def publish(self, meta: bytes) -> None:
+        """Make the entry exist, with everything written and `meta` as its metadata: the commit point.
+
+        All or nothing: if this raises, the entry does not exist. If an entry with this id exists already, it stays as
+        it is and `StorageError` is raised, where the storage can tell.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Forget everything written and give its space back. After `publish`, or a second time, does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
+class Backend(ABC):
+    """A storage for entries. Subclass it, register the class as an entry point of `holdall.backends`."""
+
+    capabilities: Capability = Capability(0)
+    """What this instance promises; may depend on its options."""
+    limits: Limits = Limits()
+
+    class Options(BackendOptions):
+        """This backend has no options."""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: StoreURL, options: Any) -> Self:
+        """The backend for a parsed URL; `options` is an instance of the class's `Options`, made from its query.
+
+        Makes the location if it is absent. Raises `InvalidStoreURL` if the URL cannot name a location here.
+        """
+
+    @abstractmethod
+    def stage(self, file_id: str) -> StagedFile:
+        """Begin a write that nobody can see."""
+
+    @abstractmethod
+    def read_meta(self, file_id: str) -> bytes:
+        """The metadata, as published. `FileNotFound` if the entry is absent, and only then."""
+
+    @abstractmethod
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """The bytes from `start` up to but not including `stop` (None: to the end), as a stream to be closed.
+
+        `0 <= start <= stop` is already checked; past the end the stream just ends. `FileNotFound` if there are no
+        bytes for this id; the caller then looks at the metadata to tell a delete from a loss. A stream that is open
+        when the entry is removed either delivers the right bytes or raises `FileNotFound`.
+        """
+
+    @abstractmethod
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
+        """The ids of all entries with `after < id < before`, ascending as text, lazily.
+
+        The bounds need not be ids. An id may be yielded whose entry has just gone, or is not complete (the caller
+        reads its metadata to know); an entry that was there all the time is never left out.
+        """
+
+    @abstractmethod
+    def remove(self, file_id: str) -> None:
+        """Remove the entry. `FileNotFound` if it is absent. Once this returns, nobody sees it."""
+
+    def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Id and metadata of many entries, in the order asked for; absent ones are left out."""
+        for file_id in file_ids:
+            try:
+                yield file_id, self.read_meta(file_id)
+            except FileNotFound:
+                continue
+
+    def debris(self) -> Iterator[Debris]:
+        """Leftovers of writes and deletes that died. Writes known to be alive are not among them."""
+        return iter(())
+
+    def discard_debris(self, debris: Debris) -> None:
+        """Remove a leftover that `debris` yielded. If it is already gone, does nothing."""
+        raise NotSupported(f"{type(self).__name__} leaves no debris", operation="sweep")
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        """A URL from which anybody can read the bytes for `expires_in` seconds."""
+        raise NotSupported(f"{type(self).__name__} has no signed URLs", operation="signed_url", file_id=file_id)
+
+    def local_path(self, file_id: str) -> str:
+        """The path of a local file holding the bytes. It must not be written to."""
+        raise NotSupported(f"{type(self).__name__} has no local paths", operation="local_path", file_id=file_id)
+
+    def close(self) -> None:
+        """Finish pending work and release what is held. A second time does nothing."""

@@ -1,0 +1,121 @@
+"""The commit protocol: write where nobody looks, make it durable, let it appear by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from holdall.backend import StagedFile
+from holdall.backends.local._files import DATA, META, erase, open_directory, sync_data
+from holdall.errors import StorageError
+
+if TYPE_CHECKING:
+    from holdall.backend import Buffer
+
+__all__ = ["STAGING", "LocalStagedFile", "new_name", "move"]
+
+STAGING = ".staging"
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def new_name(file_id: str, suffix: str) -> str:
+    """A name in the staging directory that no other write, thread, process or host uses."""
+    return f"{file_id}.{os.urandom(6).hex()}.{suffix}"
+
+
+def move(source: str, target: str, root_fd: int) -> None:
+    """Rename an entry's directory within the root. The only place where anything is renamed."""
+    os.rename(source, target, src_dir_fd=root_fd, dst_dir_fd=root_fd)
+
+
+class LocalStagedFile(StagedFile):
+    """A write in `<root>/.staging`, its `data.bin` locked so that a sweep can tell it from a dead one."""
+
+    def __init__(self, root_fd: int, staging_fd: int, file_id: str, *, fsync: bool) -> None:
+        self._root_fd = root_fd
+        self._staging_fd = staging_fd
+        self._file_id = file_id
+        self._fsync = fsync
+        self._name = new_name(file_id, "new")
+        self._finished = False
+        self._fd = -1
+        os.mkdir(self._name, 0o700, dir_fd=staging_fd)
+        try:
+            self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging_fd)
+            # Not every network file system has locks; there the age of a leftover must do.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, chunk: Buffer) -> None:
+        written = os.write(self._fd, chunk)
+        if written < len(chunk):
+            view = memoryview(chunk)
+            while written < len(view):
+                written += os.write(self._fd, view[written:])
+
+    def publish(self, meta: bytes) -> None:
+        self._write_meta(meta)
+        if self._fsync:
+            sync_data(self._fd)
+            self._sync_directory()
+        self._close_data()
+        try:
+            move(f"{STAGING}/{self._name}", self._file_id, self._root_fd)
+            if self._fsync:
+                # The rename itself is durable only when the directory that now holds the entry is.
+                os.fsync(self._root_fd)
+        except BaseException as error:
+            self._unpublish()
+            if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise StorageError(
+                    f"cannot create {self._file_id}: an entry with this id exists already", file_id=self._file_id
+                ) from error
+            raise
+        self._finished = True
+
+    def discard(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._close_data()
+        erase(self._name, self._staging_fd)
+
+    def _write_meta(self, meta: bytes) -> None:
+        fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging_fd)
+        try:
+            written = os.write(fd, meta)
+            while written < len(meta):
+                written += os.write(fd, meta[written:])
+            if self._fsync:
+                sync_data(fd)
+        finally:
+            os.close(fd)
+
+    def _sync_directory(self) -> None:
+        fd = open_directory(self._name, self._staging_fd)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _close_data(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _unpublish(self) -> None:
+        """Take a rename back whose durability failed or was interrupted: reported as failed means not there."""
+        # Asking the staging directory is safe at every point: if the rename did not happen, the name is still there,
+        # and what carries the id in the root is somebody else's.
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(self._name, dir_fd=self._staging_fd, follow_symlinks=False)
+            return
+        with contextlib.suppress(OSError):
+            move(self._file_id, f"{STAGING}/{self._name}", self._root_fd)

@@ -1,0 +1,131 @@
+"""File ids: how they are minted, which are accepted, and what can be read off them.
+
+An id of holdall's own is `file-` and 32 lower-case hexadecimal digits of a UUID version 7
+(RFC 9562, section 5.7), so comparing two ids as text compares their creation times.
+Ids minted elsewhere are accepted if they are safe to use as a name anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from holdall.errors import InvalidFileId
+
+__all__ = [
+    "DEFAULT_MINTER",
+    "PREFIX",
+    "IdMinter",
+    "check_id",
+    "is_valid",
+    "lower_bound",
+    "minted_at_ms",
+    "plausible_range",
+]
+
+PREFIX = "file-"
+
+_ACCEPTED = re.compile(r"file-[A-Za-z0-9_-]{1,128}").fullmatch
+_MINTED = re.compile(r"file-[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}").fullmatch
+# The same digits in another case would be the same file on a case-insensitive file system.
+_MINTED_RECASED = re.compile(r"file-(?=.*[A-F])[0-9a-fA-F]{32}").fullmatch
+
+# No id was minted before 2026; one minted over a day ahead of this machine's clock is not ours either.
+_EARLIEST_MS = 1_767_225_600_000
+_SKEW_MS = 86_400_000
+
+_SHOWN_CHARACTERS = 60
+
+# One bit of the 74 stays clear at the start of a millisecond, so that stepping does not overflow.
+_RANDOM_MASK = (1 << 73) - 1
+
+
+def is_valid(file_id: object) -> bool:
+    """Whether this is `file-` and 1 to 128 characters of `A-Z a-z 0-9 _ -`.
+
+    32 hexadecimal digits with a capital among them are refused: that is a minted id in another spelling.
+    """
+    return isinstance(file_id, str) and bool(_ACCEPTED(file_id)) and not _MINTED_RECASED(file_id)
+
+
+def check_id(file_id: object, operation: str) -> str:
+    """The id itself, if it is one; otherwise `InvalidFileId`, before anything looks at the storage."""
+    if is_valid(file_id):
+        return str(file_id)
+    shown = repr(file_id if isinstance(file_id, str) else type(file_id).__name__)
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = shown[:_SHOWN_CHARACTERS] + "…'"
+    raise InvalidFileId(
+        f"cannot {operation} {shown}: a file id is 'file-' followed by 1 to 128 of the characters A-Z a-z 0-9 _ -",
+        operation=operation,
+    )
+
+
+def minted_at_ms(file_id: str, now_ms: int | None = None) -> int | None:
+    """When an id was minted, in Unix milliseconds (UTC); None if it was not minted by holdall.
+
+    An id whose time is before 2026 or more than a day after `now_ms` counts as minted elsewhere.
+    """
+    if not _MINTED(file_id):
+        return None
+    ms = int(file_id[5:17], 16)
+    latest = (int(time.time() * 1000) if now_ms is None else now_ms) + _SKEW_MS
+    return ms if _EARLIEST_MS <= ms <= latest else None
+
+
+def lower_bound(ms: int) -> str:
+    """A text that sorts before every id minted at `ms` (Unix milliseconds) or later, and after every earlier one."""
+    return f"{PREFIX}{max(ms, 0):012x}"
+
+
+def plausible_range(now_ms: int) -> tuple[str, str]:
+    """Texts that enclose every id holdall can have minted up to now; an id outside was minted elsewhere."""
+    return lower_bound(_EARLIEST_MS), lower_bound(now_ms + _SKEW_MS + 1)
+
+
+class IdMinter:
+    """Mints ids, each greater than the one before, from any number of threads.
+
+    Within one millisecond the random part is raised by a random step (RFC 9562, section 6.2, method 2), so the
+    next id cannot be guessed. A clock that steps back is followed only when it is off by more than ten seconds.
+    """
+
+    _STEP_BACK_MS = 10_000
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last_ms = 0
+        self._last_random = 0
+        self._lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """In a forked child: a lock that another thread held at the fork would stay held for ever."""
+        self._lock = threading.Lock()
+
+    def mint(self) -> tuple[str, int]:
+        """A new id, and its creation time in Unix seconds (UTC)."""
+        entropy = int.from_bytes(os.urandom(10), "big")
+        ms = int(self._clock() * 1000)
+        with self._lock:
+            if self._last_ms - self._STEP_BACK_MS <= ms <= self._last_ms:
+                ms = self._last_ms
+                random = self._last_random + 1 + (entropy >> 40)
+                if random >> 74:
+                    ms += 1
+                    random = entropy & _RANDOM_MASK
+            else:
+                random = entropy & _RANDOM_MASK
+            self._last_ms, self._last_random = ms, random
+        high, low = random >> 62, random & ((1 << 62) - 1)
+        value = ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+        return f"{PREFIX}{value:032x}", ms // 1000
+
+
+
+
+DEFAULT_MINTER = IdMinter()
+"""Shared by all stores of the process that use the system's clock, so their ids are in one order."""
+os.register_at_fork(after_in_child=DEFAULT_MINTER.after_fork)

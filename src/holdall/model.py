@@ -1,0 +1,137 @@
+"""The models of a file and of a page of files, and the form a file's metadata has at rest."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pydantic_core
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from holdall.errors import CorruptMetadata
+
+__all__ = ["FileObject", "FilePage", "FilePurpose", "decode_meta", "encode_meta", "to_purpose"]
+
+
+class FilePurpose(enum.StrEnum):
+    """What a file is for, in OpenAI's spelling. The last three are given to files that a service produced."""
+
+    ASSISTANTS = "assistants"
+    BATCH = "batch"
+    FINE_TUNE = "fine-tune"
+    VISION = "vision"
+    USER_DATA = "user_data"
+    EVALS = "evals"
+    ASSISTANTS_OUTPUT = "assistants_output"
+    BATCH_OUTPUT = "batch_output"
+    FINE_TUNE_RESULTS = "fine-tune-results"
+
+
+_BY_SPELLING = {str(p): p for p in FilePurpose} | {p.replace("-", "_"): p for p in FilePurpose}
+
+
+def to_purpose(text: Any) -> Any:
+    """The purpose with this spelling, `fine-tune` or `fine_tune`; a purpose nobody knows yet stays as it is."""
+    return _BY_SPELLING.get(text, text) if isinstance(text, str) else text
+
+
+class FileObject(BaseModel):
+    """A stored file, as the Files API describes it, with four fields that the API does not have a name for.
+
+    Immutable. Two are equal if all their fields are; `hash` is that of the id.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    """`file-` and 32 lower-case hexadecimal digits, or an id that was minted elsewhere."""
+    object: str = "file"
+    filename: str
+    """The uploader's name for it, verbatim; never a path to use."""
+    purpose: Annotated[
+        FilePurpose | str, Field(union_mode="left_to_right"), BeforeValidator(to_purpose)
+    ]
+    """A `FilePurpose`; plain text if nobody knows it yet."""
+    bytes: int = Field(ge=0)
+    """Size in bytes."""
+    created_at: int = Field(ge=0)
+    """Unix seconds, UTC."""
+    status: str = "uploaded"
+    expires_at: int | None = Field(default=None, ge=0)
+    """Unix seconds, UTC, from which on the file is absent; None: never."""
+    content_type: str | None = None
+    sha256: str | None = None
+    """SHA-256 of the bytes in lower-case hexadecimal; None for files of stores that did not compute one."""
+    metadata: dict[str, Any] | None = None
+    """The caller's own JSON object, exactly as it was given; None if none was."""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class FilePage(BaseModel):
+    """A page of a listing, in the form the Files API has for it. Iterating it yields its files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    object: str = "list"
+    data: list[FileObject]
+    has_more: bool = False
+    """Whether more files follow; pass `last_id` as `after` to get them."""
+    first_id: str | None = None
+    last_id: str | None = None
+
+    def __iter__(self) -> Iterator[FileObject]:  # type: ignore[override]
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+_ALWAYS = ("id", "object", "filename", "purpose", "bytes", "created_at", "status")
+_IF_SET = ("expires_at", "content_type", "sha256", "metadata")
+
+
+def encode_meta(file: FileObject) -> bytes:
+    """The content of `meta.json`: UTF-8 JSON with two-space indent, the seven fixed keys, then those that are set.
+
+    Non-ASCII stays unescaped; known purposes are in snake case, as the oldest readers of this layout expect.
+    """
+    fields = {name: getattr(file, name) for name in _ALWAYS}
+    if isinstance(file.purpose, FilePurpose):
+        fields["purpose"] = file.purpose.replace("-", "_")
+    for name in _IF_SET:
+        value = getattr(file, name)
+        if value is not None:
+            fields[name] = value
+    return pydantic_core.to_json(fields, indent=2)
+
+
+_validate = FileObject.__pydantic_validator__.validate_json
+
+
+def decode_meta(raw: bytes, file_id: str) -> FileObject:
+    """The file that a `meta.json` describes. Unknown keys are ignored.
+
+    Raises `CorruptMetadata` if it is not the metadata of `file_id`.
+    """
+    try:
+        file = _validate(raw, strict=True)
+    except pydantic_core.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        why = f"{where}: {first['msg']}" if where else first["msg"]
+        raise _corrupt(file_id, why) from error
+    except UnicodeDecodeError as error:
+        raise _corrupt(file_id, "it is not UTF-8") from error
+    if file.id != file_id:
+        raise _corrupt(file_id, "it holds the metadata of another id")
+    return file
+
+
+def _corrupt(file_id: str, why: str) -> CorruptMetadata:
+    return CorruptMetadata(
+        f"the metadata of {file_id} cannot be read ({why}); restore its meta.json from a backup or delete the file",
+        file_id=file_id,
+    )

@@ -1,0 +1,123 @@
+"""Which backends are installed: the entry points of the group `holdall.backends`, loaded one at a time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any
+
+from stevedore.driver import DriverManager
+
+from holdall.backend import Backend
+from holdall.errors import PluginLoadError, UnknownScheme
+from holdall.options import nearest
+
+__all__ = ["NAMESPACE", "BackendInfo", "installed", "load"]
+
+NAMESPACE = "holdall.backends"
+
+# Which package to install for a scheme that is not there.
+_SUPPLIERS = {
+    "s3": "holdall-s3",
+    "s3+obstore": "holdall-obstore",
+    "gs+obstore": "holdall-obstore",
+    "az+obstore": "holdall-obstore",
+    "gs": "holdall-fsspec",
+    "az": "holdall-fsspec",
+    "abfs": "holdall-fsspec",
+    "sftp": "holdall-fsspec",
+    "webdav": "holdall-fsspec",
+    "ftp": "holdall-fsspec",
+    "hdfs": "holdall-fsspec",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """An installed backend, as `holdall backends` shows it."""
+
+    scheme: str
+    package: str
+    """The distribution that registers it, with its version."""
+    target: str
+    """Where its class is: `module:Class`."""
+    problem: str | None = None
+    """Why it cannot be used; None if it can."""
+    backend: type[Backend] | None = None
+
+
+class _Manager(DriverManager[Any]):
+    """stevedore's driver manager, always looking at what is installed now.
+
+    stevedore keeps the entry points of a path in a cache file whose key rounds modification times to about two
+    minutes: a plugin installed again just now could keep its old schemes. Reading them anew costs as much as
+    checking that cache, and needs no writable home directory.
+    """
+
+    def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+        return _entry_points()
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    # A distribution that is on the path twice (a source tree beside its installation) counts once.
+    found = {(p.name, p.value): p for p in importlib.metadata.entry_points(group=NAMESPACE)}
+    return list(found.values())
+
+
+def load(scheme: str) -> type[Backend]:
+    """The backend class for `scheme` or `scheme+driver`; imports that one plugin and no other.
+
+    Raises `UnknownScheme` if nothing installed registers it, and `PluginLoadError` if two packages do or if what is
+    registered does not load.
+    """
+    points = [p for p in _entry_points() if p.name == scheme]
+    if not points:
+        raise UnknownScheme(_unknown(scheme))
+    if len(points) > 1:
+        claims = " and ".join(sorted(f"{_package(p)} ({p.value})" for p in points))
+        raise PluginLoadError(f"{scheme}:// is registered twice, by {claims}; uninstall one of them")
+    try:
+        plugin = _Manager(NAMESPACE, scheme).driver
+    except Exception as error:
+        raise PluginLoadError(
+            f"the backend of {scheme}:// from {_package(points[0])} does not load: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
+        raise PluginLoadError(
+            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but is no holdall.Backend class"
+        )
+    return plugin
+
+
+def installed() -> list[BackendInfo]:
+    """All registered backends, by scheme, each tried; one that is broken says why and does not hide the others."""
+    infos = []
+    for point in sorted(_entry_points(), key=lambda p: (p.name, p.value)):
+        backend, problem = None, None
+        try:
+            backend = load(point.name)
+        except PluginLoadError as error:
+            problem = str(error)
+        infos.append(BackendInfo(point.name, _package(point), point.value, problem, backend))
+    return infos
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+def _unknown(scheme: str) -> str:
+    known = sorted({p.name for p in _entry_points()})
+    meant = nearest(scheme, known)
+    supplier = _SUPPLIERS.get(scheme)
+    if supplier is None and scheme.startswith("fsspec+"):
+        supplier = "holdall-fsspec"
+    parts = [f"no installed backend has the scheme {scheme}://"]
+    if supplier:
+        parts.append(f"pip install {supplier} supplies it")
+    elif meant:
+        parts.append(f"did you mean {meant}://?")
+    elif (other := nearest(scheme, _SUPPLIERS)) is not None:
+        parts.append(f"did you mean {other}:// (pip install {_SUPPLIERS[other]})?")
+    parts.append(f"installed: {', '.join(known)}")
+    return "; ".join(parts)

@@ -1,0 +1,446 @@
+"""The store that applications call. Everything that must be the same on every backend is written here, once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from holdall import _arguments as arguments
+from holdall import ids
+from holdall._guard import Guard
+from holdall._listing import walk
+from holdall._reader import RangeReader, read_exactly
+from holdall._sources import CHUNK_BYTES, chunks, size_hint
+from holdall.backend import Capability
+from holdall.errors import (
+    CorruptMetadata,
+    FileNotFound,
+    FileTooLarge,
+    HoldallError,
+    IntegrityError,
+    InvalidRequest,
+)
+from holdall.model import FileObject, FilePage, FilePurpose, decode_meta, encode_meta
+from holdall.options import DEFAULT_MAX_BYTES
+from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport, sweep_store, verify_store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from holdall._sources import Source
+    from holdall.backend import Backend, StagedFile
+    from holdall.url import StoreURL
+
+__all__ = ["FileStore"]
+
+_log = logging.getLogger("holdall")
+
+_READ_BUFFER_BYTES = 128 * 1024
+_MOST_REPORTED = 10_000
+
+
+class FileStore:
+    """Uploaded files, each with its metadata, on one backend.
+
+    Safe to use from many threads. A context manager; iterating it yields all files, oldest first, page by page.
+    Every method raises `StorageError` if the storage fails, and `InvalidRequest` after `close`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        url: StoreURL | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """A store on `backend`. Most callers want `holdall.open_store`.
+
+        `max_bytes` is the largest file, in bytes. `clock` gives Unix seconds; tests of expiry bring their own.
+        """
+        self._backend = backend
+        self._url = url
+        self._max_bytes = arguments.limit(max_bytes)
+        self._clock = clock
+        self._minter = ids.DEFAULT_MINTER if clock is time.time else ids.IdMinter(clock)
+        self._name = str(url) if url is not None else type(backend).__name__
+        self._closed = False
+        self._close_lock = threading.Lock()
+        self._reported: set[str] = set()
+
+    @property
+    def url(self) -> StoreURL | None:
+        """Where this store is; opening it again reaches the same files. None if it was made without one."""
+        return self._url
+
+    @property
+    def backend(self) -> Backend:
+        """The backend, for tools. It knows nothing of expiry or limits: applications use the store."""
+        return self._backend
+
+    @property
+    def capabilities(self) -> Capability:
+        """What the backend promises."""
+        return self._backend.capabilities
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest file that `create` takes unless told otherwise, in bytes."""
+        return self._max_bytes
+
+    def create(
+        self,
+        filename: str,
+        data: Source,
+        *,
+        purpose: FilePurpose | str,
+        max_bytes: int | None = None,
+        expires_after: float | dt.timedelta | None = None,
+        content_type: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        expected_bytes: int | None = None,
+        expected_sha256: str | None = None,
+    ) -> FileObject:
+        """Store a new file and return what was stored. Once this returns, every reader sees all of it.
+
+        If anything goes wrong, nothing is stored: whether the source raises (its exception comes through unchanged),
+        a limit is passed, or the bytes are not the expected ones.
+
+        `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It is
+        read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
+        characters. `purpose` is a `FilePurpose`, its text, or a purpose of the caller's own. `max_bytes` replaces the
+        store's limit. `expires_after` is in whole seconds, counted from `created_at`. `metadata` is a JSON object, at
+        most 64 KiB as compact JSON. `expected_bytes` and `expected_sha256` (hexadecimal) are compared with what was read.
+
+        Raises `InvalidRequest` before anything is read, `FileTooLarge`, and `IntegrityError`.
+        """
+        self._check_open("create")
+        limit = self._limit(max_bytes)
+        fields = {
+            "filename": arguments.filename(filename, self._backend.limits.max_filename_chars),
+            "purpose": arguments.purpose(purpose),
+            "content_type": arguments.content_type(content_type),
+            "metadata": arguments.metadata(metadata),
+        }
+        lifetime = arguments.lifetime(expires_after)
+        sha256 = arguments.sha256(expected_sha256)
+        known = arguments.size(expected_bytes)
+        announced = max((n for n in (known, size_hint(data)) if n is not None), default=0)
+        if announced > limit:
+            raise _too_large(filename, limit)
+        source = chunks(data)
+
+        file_id, created_at = self._minter.mint()
+        with Guard(self._name, "create", file_id):
+            staged = self._backend.stage(file_id)
+        try:
+            size, digest = self._fill(staged, source, filename, file_id, limit=limit, expected=known)
+            _check_expected(filename, size, digest, known, sha256)
+            file = FileObject(
+                id=file_id,
+                bytes=size,
+                created_at=created_at,
+                expires_at=None if lifetime is None else created_at + lifetime,
+                sha256=digest,
+                **fields,
+            )
+            with Guard(self._name, "create", file_id):
+                staged.publish(encode_meta(file))
+        except BaseException:
+            self._discard(staged, file_id)
+            raise
+        return file
+
+    def get(self, file_id: str) -> FileObject:
+        """What is known about a file. Raises `FileNotFound`, `CorruptMetadata`."""
+        return self._get(file_id, "get")
+
+    def list(
+        self,
+        *,
+        purpose: FilePurpose | str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        order: str = "asc",
+    ) -> FilePage:
+        """A page of files in the order of (`created_at`, `id`), or reversed with `order="desc"`.
+
+        `after` is the id of the last file of the page before; if that file was deleted meanwhile, its place is still
+        known for ids that holdall minted. `limit` is 1 to 10 000; None means all. A page is empty only if nothing more
+        matches. Corrupt entries are left out and logged once; `verify` reports them.
+
+        Raises `InvalidRequest` for a cursor that is no id or has no known place.
+        """
+        self._check_open("list")
+        wanted = arguments.page_limit(limit)
+        only = None if purpose is None else arguments.purpose(purpose)
+        if after is not None and not ids.is_valid(after):
+            raise InvalidRequest("cannot list: after is not a file id", operation="list")
+        files = self._walk(purpose=only, after=after, order=order, limit=wanted)
+        data: list[FileObject] = []
+        has_more = False
+        for file in files:
+            if len(data) == wanted:
+                has_more = True
+                break
+            data.append(file)
+        return FilePage(
+            data=data,
+            has_more=has_more,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+        )
+
+    def __iter__(self) -> Iterator[FileObject]:
+        self._check_open("list")
+        return self._walk()
+
+    def get_content(self, file_id: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes of a file from `start` up to but not including `stop`; past the end is clipped.
+
+        Raises `FileNotFound`; `InvalidRequest` if not `0 <= start <= stop` or if `start` is past the end;
+        `IntegrityError` if the data is shorter than the metadata says or missing.
+        """
+        file = self._get(file_id, "read")
+        start, stop = arguments.byte_range(start, stop, file.bytes)
+        if start == stop:
+            # Even an empty range of damaged data is an error, but it transfers nothing.
+            self._open_data(file, start, stop).close()
+            return b""
+        with self._open_data(file, start, stop) as stream, Guard(self._name, "read", file_id):
+            return read_exactly(stream, stop - start, file_id)
+
+    def open(self, file_id: str) -> BinaryIO:
+        """A file as a buffered, seekable stream that reads from the storage as it is read.
+
+        To be closed; closing early costs nothing. If the file is deleted while it is open, reading goes on or raises
+        `FileNotFound`; it never gives wrong bytes. Raises `FileNotFound` at once if it is absent.
+        """
+        file = self._get(file_id, "open")
+        guard = Guard(self._name, "read", file_id)
+        raw = RangeReader(file_id, file.bytes, lambda start: self._open_data(file, start, file.bytes), guard)
+        return io.BufferedReader(raw, buffer_size=_READ_BUFFER_BYTES)
+
+    def delete(self, file_id: str) -> None:
+        """Remove a file. Of several who try at once, one succeeds and the others get `FileNotFound`, where the
+        backend declares `EXCLUSIVE_REMOVE`. A file with corrupt metadata can be deleted.
+        """
+        try:
+            self._get(file_id, "delete")
+        except CorruptMetadata:
+            _log.info("deleting %s, whose metadata is corrupt", file_id)
+        with Guard(self._name, "delete", file_id):
+            self._backend.remove(file_id)
+
+    def sweep(
+        self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False
+    ) -> SweepReport:
+        """Remove expired files, and leftovers of writes and deletes that died.
+
+        Leftovers younger than `older_than` seconds stay: they may belong to an upload in progress on another machine.
+        With `dry_run` nothing is removed. Safe to run at any time, in several processes at once.
+        """
+        self._check_open("sweep")
+        grace = arguments.seconds("older_than", older_than)
+        return sweep_store(self._backend, self._name, now=self._clock(), grace_seconds=grace, dry_run=dry_run)
+
+    def verify(
+        self,
+        *,
+        older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS,
+        on_file: Callable[[str, int], None] | None = None,
+    ) -> VerifyReport:
+        """Read every file whole and compare it with its size and SHA-256; report all that is wrong.
+
+        Leftovers are those that `sweep` with the same `older_than` would remove. `on_file` is called with the id and
+        size of each file when it has been read. Changes nothing.
+        """
+        self._check_open("verify")
+        grace = arguments.seconds("older_than", older_than)
+        return verify_store(
+            self._backend, self._name, now=self._clock(), grace_seconds=grace, on_file=on_file
+        )
+
+    def close(self) -> None:
+        """Finish pending work and release what is held. A second time does nothing."""
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+        with Guard(self._name, "close"):
+            self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<FileStore {self._name}{' (closed)' if self._closed else ''}>"
+
+    def _check_open(self, operation: str) -> None:
+        if self._closed:
+            raise InvalidRequest(
+                f"cannot {operation}: this store was closed; open it again",
+                operation=operation,
+                backend=self._name,
+            )
+
+    def _limit(self, max_bytes: int | None) -> int:
+        limit = self._max_bytes if max_bytes is None else arguments.limit(max_bytes)
+        most = self._backend.limits.max_file_bytes
+        return limit if most is None else min(limit, most)
+
+    def _fill(
+        self,
+        staged: StagedFile,
+        source: Iterator[Any],
+        filename: str,
+        file_id: str,
+        *,
+        limit: int,
+        expected: int | None,
+    ) -> tuple[int, str]:
+        size = 0
+        digest = hashlib.sha256()
+        write_guard = Guard(self._name, "create", file_id)
+        for chunk in source:
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(filename, limit)
+            if expected is not None and size > expected:
+                raise _unexpected_size(filename, expected, f"over {expected}")
+            digest.update(chunk)
+            with write_guard:
+                staged.write(chunk)
+        return size, digest.hexdigest()
+
+    def _discard(self, staged: StagedFile, file_id: str) -> None:
+        try:
+            staged.discard()
+        except Exception:  # noqa: BLE001 - the first error is the one the caller must see
+            _log.warning("could not clean up the failed write of %s; sweep will", file_id, exc_info=True)
+
+    def _get(self, file_id: str, operation: str) -> FileObject:
+        self._check_open(operation)
+        ids.check_id(file_id, operation)
+        with Guard(self._name, operation, file_id):
+            file = decode_meta(self._backend.read_meta(file_id), file_id)
+        if file.expires_at is not None and file.expires_at <= self._clock():
+            raise FileNotFound(
+                f"cannot {operation} {file_id}: it expired",
+                operation=operation,
+                file_id=file_id,
+                backend=self._name,
+            )
+        return file
+
+    def _open_data(self, file: FileObject, start: int, stop: int) -> BinaryIO:
+        with Guard(self._name, "read", file.id):
+            try:
+                if Capability.RANGED_READS in self._backend.capabilities:
+                    return self._backend.open_data(file.id, start, stop)
+                stream = self._backend.open_data(file.id)
+            except FileNotFound as error:
+                # Deleted since its metadata was read? Then this raises FileNotFound itself.
+                self._backend.read_meta(file.id)
+                raise IntegrityError(
+                    f"{file.id} is damaged: its metadata is there, its data is missing; "
+                    "restore it from a backup or delete it"
+                ) from error
+            _skip(stream, start)
+            return stream
+
+    def _walk(
+        self,
+        *,
+        purpose: FilePurpose | str | None = None,
+        after: str | None = None,
+        order: str = "asc",
+        limit: int | None = None,
+    ) -> Iterator[FileObject]:
+        direction = arguments.order(order)
+        # One more than the page tells whether another follows.
+        hint = None if limit is None else limit + 1
+        files = walk(
+            self._backend, self._read_many, int(self._clock() * 1000), after=after, order=direction, hint=hint
+        )
+        return self._guarded_walk(files, purpose)
+
+    def _guarded_walk(
+        self, files: Iterator[FileObject], purpose: FilePurpose | str | None
+    ) -> Iterator[FileObject]:
+        guard = Guard(self._name, "list")
+        while True:
+            with guard:
+                file = next(files, None)
+            if file is None:
+                return
+            if purpose is None or file.purpose == purpose:
+                yield file
+
+    def _read_many(self, file_ids: Sequence[str]) -> Iterator[FileObject]:
+        now = self._clock()
+        for file_id, raw in self._backend.read_metas(file_ids):
+            try:
+                file = decode_meta(raw, file_id)
+            except CorruptMetadata as error:
+                self._report(file_id, error)
+                continue
+            if file.expires_at is None or file.expires_at > now:
+                yield file
+
+    def _report(self, file_id: str, error: HoldallError) -> None:
+        if file_id not in self._reported:
+            if len(self._reported) >= _MOST_REPORTED:
+                self._reported.clear()
+            self._reported.add(file_id)
+            _log.warning("left out of listings: %s", error)
+
+
+def _too_large(filename: str, limit: int) -> FileTooLarge:
+    return FileTooLarge(
+        f"cannot create {_shown(filename)}: it is larger than the limit of {limit} bytes; "
+        "raise max_bytes or split the file",
+        operation="create",
+    )
+
+
+def _unexpected_size(filename: str, expected: int, got: str) -> IntegrityError:
+    return IntegrityError(
+        f"cannot create {_shown(filename)}: {expected} bytes were expected, the source gave {got}; send it again",
+        operation="create",
+    )
+
+
+def _check_expected(
+    filename: str, size: int, digest: str, expected_bytes: int | None, expected_sha256: str | None
+) -> None:
+    if expected_bytes is not None and size != expected_bytes:
+        raise _unexpected_size(filename, expected_bytes, str(size))
+    if expected_sha256 is not None and digest != expected_sha256:
+        raise IntegrityError(
+            f"cannot create {_shown(filename)}: its SHA-256 is {digest}, expected was {expected_sha256}; send it again",
+            operation="create",
+        )
+
+
+def _shown(filename: str) -> str:
+    return repr(filename if len(filename) <= 80 else filename[:79] + "…")  # noqa: PLR2004 - a line's worth
+
+
+def _skip(stream: BinaryIO, count: int) -> None:
+    while count:
+        chunk = stream.read(min(count, CHUNK_BYTES))
+        if not chunk:
+            return
+        count -= len(chunk)

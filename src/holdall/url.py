@@ -1,0 +1,217 @@
+"""Store URLs: `scheme[+driver]://[authority]/path[?option=value&…]`.
+
+How each part is read; the first line of a pair is the URL, the second what the backend gets:
+
+>>> def parts(text):
+...     u = StoreURL.parse(text)
+...     return u.scheme, u.host, u.path, dict(u.query)
+>>> parts("file:///var/lib/files?fsync=false")
+('file', '', '/var/lib/files', {'fsync': 'false'})
+>>> parts("/var/lib/my files")
+('file', '', '/var/lib/my files', {})
+>>> parts("memory://")
+('memory', '', '', {})
+>>> parts("memory://shared")
+('memory', 'shared', '', {})
+>>> parts("s3+obstore://bucket/some/prefix?region=eu-west-1")
+('s3+obstore', 'bucket', '/some/prefix', {'region': 'eu-west-1'})
+>>> parts("file:///a%20b%3Fc")
+('file', '', '/a b?c', {})
+
+Percent-encoding is that of RFC 3986 in every part; `+` stands for itself, since secrets contain it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote, unquote
+
+from holdall.errors import InvalidStoreURL
+
+__all__ = ["REDACTED", "StoreURL", "is_secret_name"]
+
+REDACTED: Final = "***"
+
+_SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?)://", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"secret|passw|passphrase|pwd|token|credential|signature|connection_string|api_?key|(^|_)key$|access_key|account_key"
+    r"|(^|_)sas($|_)|(^|_)sig$|(^|_)auth"
+)
+
+
+def is_secret_name(option: str) -> bool:
+    """Whether an option with this name holds a secret, and is therefore never shown."""
+    return bool(_SECRET_NAME.search(option.lower().replace("-", "_")))
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreURL:
+    """A parsed store URL. `str` and `repr` never show a secret; `reveal()` does.
+
+    Secrets are the password of the authority and every option whose name says so (`is_secret_name`).
+    """
+
+    scheme: str
+    """Lower case, with its driver: `file`, `s3+obstore`."""
+    host: str = ""
+    """The first part of the authority, in its own case: a bucket, a host, a name."""
+    port: int | None = None
+    username: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    path: str = ""
+    """Decoded; empty or starting with `/`."""
+    query: Mapping[str, str] = dataclasses.field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """The options as text, decoded. Each name stands once."""
+
+    @classmethod
+    def parse(cls, text: str | os.PathLike[str]) -> StoreURL:
+        """Parse a URL or the path of a local directory.
+
+        A path is taken literally, made absolute, and a leading `~` is the home directory; it cannot have options.
+        Raises `InvalidStoreURL`, whose message shows no secret.
+        """
+        if isinstance(text, os.PathLike):
+            return cls._from_path(os.fspath(text))
+        if not isinstance(text, str):
+            raise InvalidStoreURL(f"a store URL is text or a path, not {type(text).__name__}")
+        if any(ord(c) < 32 or ord(c) == 127 for c in text):
+            raise InvalidStoreURL("a store URL cannot hold control characters; write them percent-encoded")
+        match = _SCHEME.match(text)
+        if match:
+            return cls._from_url(match[1].lower(), text[match.end() :])
+        if "://" in text:
+            bad = text.partition("://")[0]
+            raise InvalidStoreURL(f"{bad!r} is not a scheme: a scheme is letters, digits, '.' and '-', then '+driver'")
+        if not text:
+            raise InvalidStoreURL("the store URL is empty; give a URL such as file:///var/lib/files, or a path")
+        if "?" in text:
+            path = text.partition("?")[0]
+            raise InvalidStoreURL(
+                f"a path takes no options: write file://{quote(os.path.abspath(path))}?… for options, "
+                "or %3F in a file:// URL for a '?' in the name"
+            )
+        return cls._from_path(os.path.expanduser(text))
+
+    @classmethod
+    def _from_path(cls, path: str) -> StoreURL:
+        if "\0" in path:
+            raise InvalidStoreURL("a path cannot hold a NUL character")
+        return cls("file", path=os.path.abspath(path))
+
+    @classmethod
+    def _from_url(cls, scheme: str, rest: str) -> StoreURL:
+        if "#" in rest:
+            raise InvalidStoreURL(f"in a {scheme}:// URL a '#' must be written %23")
+        location, _, query = rest.partition("?")
+        authority, slash, path = location.partition("/")
+        userinfo, at, hostport = authority.rpartition("@")
+        username, colon, password = userinfo.partition(":")
+        host, port = _split_port(scheme, hostport)
+        return cls(
+            scheme,
+            host=_decode(scheme, host),
+            port=port,
+            username=_decode(scheme, username) if at else None,
+            password=_decode(scheme, password) if colon else None,
+            path=_decode(scheme, slash + path),
+            query=MappingProxyType(_parse_query(scheme, query)),
+        )
+
+    def with_options(self, options: Mapping[str, str]) -> StoreURL:
+        """The same URL with these options set."""
+        return dataclasses.replace(self, query=MappingProxyType({**self.query, **options}))
+
+    def child(self, name: str) -> StoreURL:
+        """The URL of a location below this one: `name` as one more segment of the path, the options unchanged.
+
+        >>> str(StoreURL.parse("s3://bucket/a?region=x").child("b c"))
+        's3://bucket/a/b%20c?region=x'
+        """
+        if not name or "/" in name or name in {".", ".."}:
+            raise InvalidStoreURL(f"{name!r} is not one segment of a path")
+        return dataclasses.replace(self, path=f"{self.path.rstrip('/')}/{name}")
+
+    def reveal(self) -> str:
+        """The URL with its secrets, for handing to another process. Never log it."""
+        return self._text(hide=False)
+
+    def __str__(self) -> str:
+        return self._text(hide=True)
+
+    def __repr__(self) -> str:
+        return f"StoreURL({str(self)!r})"
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A MappingProxyType cannot be pickled.
+        return StoreURL.parse, (self.reveal(),)
+
+    def _text(self, *, hide: bool) -> str:
+        authority = quote(self.host, safe="[]:" if self.host.startswith("[") else "")
+        if self.port is not None:
+            authority += f":{self.port}"
+        if self.username is not None:
+            user = quote(self.username, safe="")
+            if self.password is not None:
+                user += ":" + (REDACTED if hide else quote(self.password, safe=""))
+            authority = f"{user}@{authority}"
+        text = f"{self.scheme}://{authority}{quote(self.path)}"
+        if self.query:
+            text += "?" + "&".join(
+                f"{quote(name, safe='')}="
+                + (REDACTED if hide and is_secret_name(name) else quote(value, safe="/:,"))
+                for name, value in self.query.items()
+            )
+        return text
+
+
+def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
+    if hostport.startswith("["):
+        host, bracket, rest = hostport.partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InvalidStoreURL(f"the IPv6 address of this {scheme}:// URL is not closed by ']'")
+        host, colon, port = host + "]", rest[:1], rest[1:]
+    else:
+        host, colon, port = hostport.partition(":")
+    if not colon:
+        return host, None
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+        # The text may be half of a secret that was not percent-encoded: it is not shown.
+        raise InvalidStoreURL(
+            f"the port of this {scheme}:// URL is not a number from 1 to 65535 "
+            "(a '/', ':' or '@' inside a name or secret must be percent-encoded)"
+        )
+    return host, int(port)
+
+
+def _parse_query(scheme: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for item in filter(None, query.split("&")):
+        raw_name, equals, raw_value = item.partition("=")
+        name = _decode(scheme, raw_name)
+        if not name or not equals:
+            shown = repr(name) if name and not is_secret_name(name) else "an option"
+            raise InvalidStoreURL(f"{shown} of this {scheme}:// URL has no value: options are written name=value")
+        if name in options:
+            raise InvalidStoreURL(f"option {name!r} stands twice in this {scheme}:// URL; keep one")
+        options[name] = _decode(scheme, raw_value)
+        if options[name] == REDACTED and is_secret_name(name):
+            raise InvalidStoreURL(f"option {name!r} is {REDACTED}: this URL was printed with its secret hidden; fill it in")
+    return options
+
+
+def _decode(scheme: str, text: str) -> str:
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidStoreURL(f"the percent-encoding of this {scheme}:// URL is not UTF-8") from None
+    if "\0" in decoded:
+        raise InvalidStoreURL(f"this {scheme}:// URL holds a NUL character (%00)")
+    return decoded
