@@ -1,4 +1,7 @@
-"""Checks of what callers pass, one function an argument; each returns the value to work with or raises `InvalidRequest`."""
+"""Checks of what callers pass, one function an argument.
+
+Each returns the value to work with, or raises `InvalidRequest`.
+"""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ def _has_foreign_ids(backend: Backend, known: list[str] | None, now_ms: int) -> 
     # Ids from elsewhere are spread over the whole range of text, those of holdall lie in a narrow one:
     # two looks outside of it tell, at any size of the store.
     return (
-        next(backend.list_ids(before=first), None) is not None
-        or next(backend.list_ids(after=last), None) is not None
+        next(backend.list_ids(before=first), None) is not None or next(backend.list_ids(after=last), None) is not None
     )
 
 

@@ -45,9 +45,7 @@ def chunks(data: Any) -> Iterator[Buffer]:
         )
     if isinstance(data, Iterable):
         return _from_iterable(data)
-    raise InvalidRequest(
-        f"data is {_a(data)}; it must be bytes, a binary file, a path, or an iterable of bytes"
-    )
+    raise InvalidRequest(f"data is {_a(data)}; it must be bytes, a binary file, a path, or an iterable of bytes")
 
 
 def size_hint(data: Any) -> int | None:

@@ -183,7 +183,7 @@ def storage_error(
     backend: str | None = None,
     where: str | None = None,
 ) -> StorageError:
-    """The `StorageError` that fits an `OSError`, by its errno; for backends, as `raise storage_error(e, …) from e`.
+    """The kind of `StorageError` that fits the errno of an `OSError`; for backends, to be raised from it.
 
     `ENOENT` gives a plain `StorageError`: only the backend knows whether it means that an entry is absent.
     `operation` is a verb ("create", "read"), `where` a path or key to show if there is no `file_id`.

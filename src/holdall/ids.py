@@ -124,8 +124,6 @@ class IdMinter:
         return f"{PREFIX}{value:032x}", ms // 1000
 
 
-
-
 DEFAULT_MINTER = IdMinter()
 """Shared by all stores of the process that use the system's clock, so their ids are in one order."""
 os.register_at_fork(after_in_child=DEFAULT_MINTER.after_fork)

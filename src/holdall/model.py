@@ -49,9 +49,7 @@ class FileObject(BaseModel):
     object: str = "file"
     filename: str
     """The uploader's name for it, verbatim; never a path to use."""
-    purpose: Annotated[
-        FilePurpose | str, Field(union_mode="left_to_right"), BeforeValidator(to_purpose)
-    ]
+    purpose: Annotated[FilePurpose | str, Field(union_mode="left_to_right"), BeforeValidator(to_purpose)]
     """A `FilePurpose`; plain text if nobody knows it yet."""
     bytes: int = Field(ge=0)
     """Size in bytes."""
@@ -117,7 +115,7 @@ def decode_meta(raw: bytes, file_id: str) -> FileObject:
     Raises `CorruptMetadata` if it is not the metadata of `file_id`.
     """
     try:
-        file = _validate(raw, strict=True)
+        file: FileObject = _validate(raw, strict=True)
     except pydantic_core.ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))

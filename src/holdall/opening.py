@@ -19,7 +19,10 @@ ENVIRONMENT_VARIABLE = "HOLDALL_STORE"
 
 
 def default_url() -> StoreURL:
-    """`$HOLDALL_STORE`; if that is unset or empty, a directory of this user's: on Linux `~/.local/share/holdall/files`."""
+    """`$HOLDALL_STORE`; if that is unset or empty, a directory of this user's.
+
+    On Linux that is `~/.local/share/holdall/files`.
+    """
     text = os.environ.get(ENVIRONMENT_VARIABLE)
     if text:
         return StoreURL.parse(text)
@@ -35,14 +38,9 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     Raises `InvalidStoreURL` (and its subclass `UnknownScheme`), `PluginLoadError`, and `StorageError` if the location
     cannot be used.
     """
-    if url is None:
-        parsed = default_url()
-    else:
-        parsed = url if isinstance(url, StoreURL) else StoreURL.parse(url)
+    parsed = url if isinstance(url, StoreURL) else default_url() if url is None else StoreURL.parse(url)
     backend_class = registry.load(parsed.scheme)
-    store_options, backend_options = split_options(
-        parsed.scheme, {**parsed.query, **options}, backend_class.Options
-    )
+    store_options, backend_options = split_options(parsed.scheme, {**parsed.query, **options}, backend_class.Options)
     parsed = parsed.with_options({name: _as_text(value) for name, value in options.items()})
     try:
         backend = backend_class.from_url(parsed, backend_options)

@@ -112,17 +112,18 @@ class FileStore:
         If anything goes wrong, nothing is stored: whether the source raises (its exception comes through unchanged),
         a limit is passed, or the bytes are not the expected ones.
 
-        `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It is
-        read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
+        `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It
+        is read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
         characters. `purpose` is a `FilePurpose`, its text, or a purpose of the caller's own. `max_bytes` replaces the
         store's limit. `expires_after` is in whole seconds, counted from `created_at`. `metadata` is a JSON object, at
-        most 64 KiB as compact JSON. `expected_bytes` and `expected_sha256` (hexadecimal) are compared with what was read.
+        most 64 KiB as compact JSON. `expected_bytes` and `expected_sha256` (hexadecimal) are compared with what was
+        read.
 
         Raises `InvalidRequest` before anything is read, `FileTooLarge`, and `IntegrityError`.
         """
         self._check_open("create")
         limit = self._limit(max_bytes)
-        fields = {
+        fields: dict[str, Any] = {
             "filename": arguments.filename(filename, self._backend.limits.max_filename_chars),
             "purpose": arguments.purpose(purpose),
             "content_type": arguments.content_type(content_type),
@@ -238,9 +239,7 @@ class FileStore:
         with Guard(self._name, "delete", file_id):
             self._backend.remove(file_id)
 
-    def sweep(
-        self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False
-    ) -> SweepReport:
+    def sweep(self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False) -> SweepReport:
         """Remove expired files, and leftovers of writes and deletes that died.
 
         Leftovers younger than `older_than` seconds stay: they may belong to an upload in progress on another machine.
@@ -263,9 +262,7 @@ class FileStore:
         """
         self._check_open("verify")
         grace = arguments.seconds("older_than", older_than)
-        return verify_store(
-            self._backend, self._name, now=self._clock(), grace_seconds=grace, on_file=on_file
-        )
+        return verify_store(self._backend, self._name, now=self._clock(), grace_seconds=grace, on_file=on_file)
 
     def close(self) -> None:
         """Finish pending work and release what is held. A second time does nothing."""
@@ -371,14 +368,10 @@ class FileStore:
         direction = arguments.order(order)
         # One more than the page tells whether another follows.
         hint = None if limit is None else limit + 1
-        files = walk(
-            self._backend, self._read_many, int(self._clock() * 1000), after=after, order=direction, hint=hint
-        )
+        files = walk(self._backend, self._read_many, int(self._clock() * 1000), after=after, order=direction, hint=hint)
         return self._guarded_walk(files, purpose)
 
-    def _guarded_walk(
-        self, files: Iterator[FileObject], purpose: FilePurpose | str | None
-    ) -> Iterator[FileObject]:
+    def _guarded_walk(self, files: Iterator[FileObject], purpose: FilePurpose | str | None) -> Iterator[FileObject]:
         guard = Guard(self._name, "list")
         while True:
             with guard:
@@ -435,7 +428,7 @@ def _check_expected(
 
 
 def _shown(filename: str) -> str:
-    return repr(filename if len(filename) <= 80 else filename[:79] + "…")  # noqa: PLR2004 - a line's worth
+    return repr(filename if len(filename) <= 80 else filename[:79] + "…")
 
 
 def _skip(stream: BinaryIO, count: int) -> None:

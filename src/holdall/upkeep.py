@@ -109,9 +109,7 @@ def _compare(file: FileObject, size: int, digest: str) -> Problem | None:
     if size != file.bytes:
         return Problem(file.id, "wrong size", f"the data has {size} bytes, the metadata says {file.bytes}")
     if file.sha256 is not None and digest != file.sha256:
-        return Problem(
-            file.id, "wrong sha256", f"the data's SHA-256 is {digest}, the metadata says {file.sha256}"
-        )
+        return Problem(file.id, "wrong sha256", f"the data's SHA-256 is {digest}, the metadata says {file.sha256}")
     return None
 
 
@@ -132,9 +130,7 @@ def _has_meta(backend: Backend, file_id: str) -> bool:
     return True
 
 
-def sweep_store(
-    backend: Backend, name: str, *, now: float, grace_seconds: float, dry_run: bool
-) -> SweepReport:
+def sweep_store(backend: Backend, name: str, *, now: float, grace_seconds: float, dry_run: bool) -> SweepReport:
     """See `FileStore.sweep`. Corrupt entries are left alone: only a person can know what they were."""
     expired: list[str] = []
     swept: list[Debris] = []

@@ -165,8 +165,7 @@ class StoreURL:
         text = f"{self.scheme}://{authority}{quote(self.path)}"
         if self.query:
             text += "?" + "&".join(
-                f"{quote(name, safe='')}="
-                + (REDACTED if hide and is_secret_name(name) else quote(value, safe="/:,"))
+                f"{quote(name, safe='')}=" + (REDACTED if hide and is_secret_name(name) else quote(value, safe="/:,"))
                 for name, value in self.query.items()
             )
         return text
@@ -203,7 +202,9 @@ def _parse_query(scheme: str, query: str) -> dict[str, str]:
             raise InvalidStoreURL(f"option {name!r} stands twice in this {scheme}:// URL; keep one")
         options[name] = _decode(scheme, raw_value)
         if options[name] == REDACTED and is_secret_name(name):
-            raise InvalidStoreURL(f"option {name!r} is {REDACTED}: this URL was printed with its secret hidden; fill it in")
+            raise InvalidStoreURL(
+                f"option {name!r} is {REDACTED}: this URL was printed with its secret hidden; fill it in"
+            )
     return options
 
 

@@ -50,10 +50,7 @@ class MemoryBackend(Backend):
     """
 
     capabilities = (
-        Capability.ATOMIC_PUBLISH
-        | Capability.EXCLUSIVE_REMOVE
-        | Capability.RANGED_READS
-        | Capability.ORDERED_LISTING
+        Capability.ATOMIC_PUBLISH | Capability.EXCLUSIVE_REMOVE | Capability.RANGED_READS | Capability.ORDERED_LISTING
     )
 
     class Options(BackendOptions):

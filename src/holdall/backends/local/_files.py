@@ -13,7 +13,18 @@ import os
 import shutil
 import sys
 
-__all__ = ["ABSENT", "DATA", "META", "DataStream", "erase", "exists", "open_directory", "open_in_entry", "read_all", "sync_data"]
+__all__ = [
+    "ABSENT",
+    "DATA",
+    "META",
+    "DataStream",
+    "erase",
+    "exists",
+    "open_directory",
+    "open_in_entry",
+    "read_all",
+    "sync_data",
+]
 
 DATA, META = "data.bin", "meta.json"
 

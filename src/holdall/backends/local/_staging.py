@@ -15,7 +15,7 @@ from holdall.errors import StorageError
 if TYPE_CHECKING:
     from holdall.backend import Buffer
 
-__all__ = ["STAGING", "LocalStagedFile", "new_name", "move"]
+__all__ = ["STAGING", "LocalStagedFile", "move", "new_name"]
 
 STAGING = ".staging"
 
@@ -75,7 +75,8 @@ class LocalStagedFile(StagedFile):
             self._unpublish()
             if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise StorageError(
-                    f"cannot create {self._file_id}: an entry with this id exists already", file_id=self._file_id
+                    f"cannot create {self._file_id}: an entry with this id exists already",
+                    file_id=self._file_id,
                 ) from error
             raise
         self._finished = True
