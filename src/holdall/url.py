@@ -111,6 +111,8 @@ class StoreURL:
         authority, slash, path = location.partition("/")
         userinfo, at, hostport = authority.rpartition("@")
         username, colon, password = userinfo.partition(":")
+        if password == REDACTED:
+            raise InvalidStoreURL(_hidden(scheme, "the password"))
         host, port = _split_port(scheme, hostport)
         return cls(
             scheme,
@@ -201,11 +203,14 @@ def _parse_query(scheme: str, query: str) -> dict[str, str]:
         if name in options:
             raise InvalidStoreURL(f"option {name!r} stands twice in this {scheme}:// URL; keep one")
         options[name] = _decode(scheme, raw_value)
-        if options[name] == REDACTED and is_secret_name(name):
-            raise InvalidStoreURL(
-                f"option {name!r} is {REDACTED}: this URL was printed with its secret hidden; fill it in"
-            )
+        # Compared as written: a secret that really is *** can be given percent-encoded.
+        if raw_value == REDACTED and is_secret_name(name):
+            raise InvalidStoreURL(_hidden(scheme, f"option {name!r}"))
     return options
+
+
+def _hidden(scheme: str, part: str) -> str:
+    return f"{part} of this {scheme}:// URL is {REDACTED}: it was printed with its secret hidden; fill it in"
 
 
 def _decode(scheme: str, text: str) -> str:
