@@ -1,0 +1,208 @@
+"""What a check works with: a location of its own, handles on it, and words to say what it did and saw."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdall.backend import Capability
+from holdall.conformance._target import DirectoryRaw, RawAccess, Target, directory_of
+from holdall.errors import HoldallError
+from holdall.url import StoreURL
+
+if TYPE_CHECKING:
+    from holdall.model import FileObject
+    from holdall.store import FileStore
+
+__all__ = ["Broken", "Kit", "NotChecked", "NotDeclared", "Settings", "broken", "expect", "expect_error"]
+
+_SHOWN = 400
+
+
+class Broken(AssertionError):
+    """A promise does not hold: what was done, what should have come of it, what did."""
+
+    def __init__(self, did: str, expected: str, saw: str) -> None:
+        super().__init__(f"did {did}; expected {expected}; saw {saw}")
+        self.did, self.expected, self.saw = did, expected, saw
+
+
+class NotDeclared(Exception):
+    """The check is about a capability that the backend does not declare."""
+
+
+class NotChecked(Exception):
+    """The check could not run here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose for a run."""
+
+    seed: int = 0
+    max_examples: int = 25
+    large: bool = False
+
+
+def show(value: Any) -> str:
+    """A value for a person: bytes by length and ends, files by id and size, errors by name and text."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        data = bytes(value)
+        return repr(data) if len(data) <= 48 else f"{len(data)} bytes {data[:16]!r}…{data[-16:]!r}"
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}"
+
+
+def broken(did: str, expected: Any, saw: Any) -> Broken:
+    """The failure to raise; texts are shown as they are, other values by `show`."""
+    return Broken(did, *(v if isinstance(v, str) else show(v) for v in (expected, saw)))
+
+
+def expect(saw: Any, expected: Any, did: str) -> None:
+    """The promise is broken unless both are equal."""
+    if type(saw) is bool or type(expected) is bool:
+        if saw is not expected:
+            raise Broken(did, show(expected), show(saw))
+    elif saw != expected:
+        raise Broken(did, show(expected), show(saw))
+
+
+def expect_error(kind: type[BaseException] | tuple[type[BaseException], ...], did: str, call: Callable[[], Any]) -> Any:
+    """The promise is broken unless the call raises this; returns the error."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    names = " or ".join(k.__name__ for k in kinds)
+    try:
+        result = call()
+    except kinds as error:
+        return error
+    except (NotChecked, NotDeclared, Broken):
+        raise
+    except BaseException as error:
+        raise Broken(did, names, show(error)) from error
+    raise Broken(did, names, f"no error; it returned {show(result)}")
+
+
+class NotEmpty(Exception):
+    """The location holds something already: the run stops, so that nothing of the user's is touched."""
+
+
+class Kit:
+    """One check's workplace. Locations are made when first asked for and destroyed by `close`."""
+
+    def __init__(self, target: Target, settings: Settings) -> None:
+        self.target = target
+        self.settings = settings
+        self.random = random.Random(settings.seed)  # noqa: S311 - data for tests, repeatable on purpose
+        self._urls: list[str] = []
+        self._stores: list[FileStore] = []
+        self._store: FileStore | None = None
+        self._raw: RawAccess | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The location of this check, secrets included."""
+        if not self._urls:
+            self.fresh()
+        return self._urls[0]
+
+    @property
+    def shown_url(self) -> str:
+        """The location of this check, for a person."""
+        return str(StoreURL.parse(self.url))
+
+    @property
+    def store(self) -> FileStore:
+        """The first handle on the location of this check."""
+        if self._store is None:
+            self._store = self.open()
+        return self._store
+
+    @property
+    def capabilities(self) -> Capability:
+        """What the backend declares."""
+        return self.store.capabilities
+
+    @property
+    def raw(self) -> RawAccess:
+        """White-box access to the location of this check; `NotChecked` if there is none."""
+        if self._raw is None:
+            store = self.store
+            self._raw = self.target.raw
+            if self._raw is None and (directory := directory_of(store)) is not None:
+                self._raw = DirectoryRaw(directory)
+        if self._raw is None:
+            raise NotChecked("no raw access to this backend")
+        return self._raw
+
+    def need(self, capability: Capability) -> None:
+        """`NotDeclared` unless the backend declares this."""
+        if capability not in self.capabilities:
+            raise NotDeclared(f"{capability.name} is not declared")
+
+    def fresh(self) -> str:
+        """A new location; the first one is `url`."""
+        url = self.target.fresh()
+        self._urls.append(url)
+        with self.target.open(url) as store:
+            if next(store.backend.list_ids(), None) is not None:
+                self._urls.remove(url)
+                raise NotEmpty(f"{StoreURL.parse(url)} is not empty; the suite works in empty locations only")
+        return url
+
+    def open(self, url: str | None = None) -> FileStore:
+        """A new handle; closed at the end of the check."""
+        store = self.target.open(url or self.url)
+        with self._lock:
+            self._stores.append(store)
+        return store
+
+    def put(
+        self, data: Any = b"some bytes", filename: str = "a.txt", store: FileStore | None = None, **options: Any
+    ) -> FileObject:
+        """Create a file with defaults for what the check does not care about."""
+        options.setdefault("purpose", "user_data")
+        return (store or self.store).create(filename, data, **options)
+
+    def listed(self, store: FileStore | None = None) -> list[str]:
+        """The ids that a listing shows, by default through a new handle, once what was done has settled."""
+        self.settle()
+        if store is not None:
+            return [f.id for f in store.list()]
+        with self.target.open(self.url) as other:
+            return [f.id for f in other.list()]
+
+    def settle(self) -> None:
+        """Wait as long as the backend declares its listings to lag."""
+        seconds = self.store.backend.limits.settle_seconds
+        if seconds:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """Close every handle and destroy every location."""
+        for store in self._stores:
+            with contextlib.suppress(HoldallError):
+                store.close()
+        for url in self._urls:
+            with contextlib.suppress(HoldallError, OSError):
+                self.target.destroy(url)
+
+    def noise(self, size: int) -> bytes:
+        """Bytes that no compression or text handling leaves alone, the same for the same seed."""
+        return self.random.randbytes(size)
+
+
+@contextlib.contextmanager
+def raw_or_not_checked() -> Iterator[None]:
+    """What raw access cannot do here is *not checked*."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise NotChecked(str(error) or "raw access cannot do this here") from error

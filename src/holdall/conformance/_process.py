@@ -1,0 +1,203 @@
+"""Other processes: to open a store that shares no memory with this one, and to die in the middle of something.
+
+A *nursery* is a process that has imported everything but opened no store. For each task it forks a child, so a child
+costs milliseconds, and no client library is ever carried across a fork. The nursery is a new interpreter that opens the
+store by its URL; if the target opens stores by itself, it is a fork of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from holdall.conformance._kit import NotChecked
+from holdall.conformance._target import Target
+from holdall.errors import HoldallError
+from holdall.store import FileStore
+
+__all__ = ["Nursery", "Outcome", "serve"]
+
+Open = Callable[[str], FileStore]
+
+_TASK_LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended, and what it said before."""
+
+    said: tuple[dict[str, Any], ...]
+    """The messages it sent, in order; a message was sent only after what it says had happened."""
+    killed: bool
+    """Whether it was killed by the task itself."""
+    error: str | None
+    """The exception that ended it, as `Type: text`."""
+    error_types: tuple[str, ...] = ()
+    """The names of the classes of that exception, so that a base class can be asked for."""
+
+    def value(self, name: str) -> Any:
+        """What it said under this name; None if it did not."""
+        return next((message[name] for message in self.said if name in message), None)
+
+
+class Nursery:
+    """Children that run a task of `_tasks`; a context manager."""
+
+    def __init__(self, target: Target) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        if target.opens_by_url:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "holdall.conformance._child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self.pid = self._process.pid
+            self._orders, self._answers = self._process.stdin, self._process.stdout
+        else:
+            self.pid, self._orders, self._answers = _fork(target.open)
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._orders.close()
+        if self._process is not None:
+            self._process.wait(10)
+        else:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+        self._answers.close()
+
+    def run(self, task: str, url: str, *, copies: int = 1, **arguments: Any) -> list[Outcome]:
+        """Run a task in this many children at once; they start together."""
+        order = {"task": task, "url": url, "copies": copies, "arguments": arguments}
+        try:
+            self._orders.write(json.dumps(order) + "\n")
+            self._orders.flush()
+            answer = self._answers.readline()
+        except (BrokenPipeError, ValueError):
+            answer = ""
+        if not answer:
+            raise NotChecked("a new process could not be started")
+        return [Outcome(tuple(o["said"]), o["killed"], o["error"], tuple(o["error_types"])) for o in json.loads(answer)]
+
+    def one(self, task: str, url: str, **arguments: Any) -> Outcome:
+        """Run a task in one child."""
+        return self.run(task, url, **arguments)[0]
+
+
+def _fork(open_store: Open) -> tuple[int, TextIO, TextIO]:
+    orders_in, orders_out = os.pipe()
+    answers_in, answers_out = os.pipe()
+    with warnings.catch_warnings():
+        # Python warns of forking with threads: the child uses no lock that a thread of the parent could hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(orders_out)
+            os.close(answers_in)
+            serve(open_store, os.fdopen(orders_in), os.fdopen(answers_out, "w"))
+        finally:
+            os._exit(0)
+    os.close(orders_in)
+    os.close(answers_out)
+    return pid, os.fdopen(orders_out, "w"), os.fdopen(answers_in)
+
+
+def serve(open_store: Open, orders: TextIO, answers: TextIO) -> None:
+    """The life of a nursery: a line of JSON in, children, a line of JSON out, until the input ends."""
+    _allow_tracing()
+    for line in orders:
+        order = json.loads(line)
+        gate_in, gate_out = os.pipe()
+        children = [_spawn(open_store, order, gate_in, gate_out) for _ in range(order["copies"])]
+        os.close(gate_in)
+        os.close(gate_out)  # the gate opens for all at once
+        answers.write(json.dumps([_wait(pid, pipe) for pid, pipe in children]) + "\n")
+        answers.flush()
+
+
+def _spawn(open_store: Open, order: dict[str, Any], gate_in: int, gate_out: int) -> tuple[int, int]:
+    said_in, said_out = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(said_out)
+        return pid, said_in
+    try:
+        signal.alarm(_TASK_LIMIT_SECONDS)
+        os.close(gate_out)
+        os.close(said_in)
+        os.read(gate_in, 1)
+        _work(open_store, order, said_out)
+    finally:
+        os._exit(0)
+
+
+def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
+    from holdall.conformance import _tasks  # noqa: PLC0415 - it is for children only
+
+    def say(**message: Any) -> None:
+        os.write(said_out, json.dumps(message).encode() + b"\n")
+
+    try:
+        with open_store(order["url"]) as store:
+            getattr(_tasks, order["task"])(store, say, **order["arguments"])
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
+        say(
+            error=f"{type(error).__name__}: {error}",
+            error_types=[c.__name__ for c in type(error).__mro__],
+            trace=traceback.format_exc() if not isinstance(error, HoldallError) else "",
+        )
+
+
+def _wait(pid: int, pipe: int) -> dict[str, Any]:
+    with os.fdopen(pipe) as file:
+        # The last line is cut short if the child died while it was writing it: then it was not said.
+        said = [json.loads(line) for line in file if line.endswith("\n")]
+    _, status = os.waitpid(pid, 0)
+    error: dict[str, Any] = next((m for m in said if "error" in m), {})
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if os.WIFSIGNALED(status) and not killed:
+        error = {"error": f"died of signal {os.WTERMSIG(status)}", "error_types": []}
+    return {
+        "said": [m for m in said if "error" not in m],
+        "killed": killed,
+        "error": error.get("error"),
+        "error_types": error.get("error_types", []),
+    }
+
+
+def _allow_tracing() -> None:
+    """Let any process of this user trace us, so that strace can attach where the kernel restricts it (prctl(2))."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # noqa: PLC0415 - for this one call
+
+    pr_set_ptracer, any_process = 0x59616D61, -1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(pr_set_ptracer, ctypes.c_ulong(any_process), 0, 0, 0)
+
+
+def main() -> None:
+    """A nursery in an interpreter of its own: orders on standard input, answers on standard output."""
+    import holdall.conformance._tasks  # noqa: PLC0415 - imported once, before the forks
+    import holdall.opening  # noqa: PLC0415 - see above
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(lambda url: holdall.open_store(url), sys.stdin, answers)  # noqa: PLW0108 - looked up when called

@@ -1,0 +1,183 @@
+"""Running the checks: each in a location of its own, with a time limit, its outcome as a finding."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import threading
+import time
+import tomllib
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from holdall.backend import Capability
+from holdall.conformance._kit import Broken, Kit, NotChecked, NotDeclared, NotEmpty, Settings, show
+from holdall.conformance._registry import LEVELS, Check, all_checks
+from holdall.conformance._report import Finding, Report
+from holdall.conformance._target import Target
+from holdall.errors import HoldallError, InvalidRequest
+from holdall.url import StoreURL
+
+__all__ = ["read_xfails", "run", "run_check", "select"]
+
+TIME_LIMIT_SECONDS = 120.0
+
+
+def run(
+    target: Target | str | os.PathLike[str] | StoreURL,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    level: str = LEVELS[-1],
+    xfails: Mapping[str, str] | None = None,
+    seed: int = 0,
+    max_examples: int = 25,
+    large: bool = False,
+    on_finding: Callable[[Finding, int, int], None] | None = None,
+) -> Report:
+    """Run the suite and report. Touches nothing outside new locations below the URL.
+
+    `only` and `skip` name checks or patterns (`crash`, `list.*`); `level` is the highest to run; `xfails` maps checks
+    that are expected to fail to reasons. `on_finding` gets each finding, its number and how many there will be.
+
+    Raises `InvalidRequest` for an unknown name, and what opening the store raises.
+    """
+    if not isinstance(target, Target):
+        target = Target(target)
+    xfails = dict(xfails or {})
+    checks = select(only=only, skip=skip, level=level)
+    _known(xfails)
+    settings = Settings(seed=seed, max_examples=max_examples, large=large)
+    url, backend, capabilities = _describe(target, settings)
+    findings: list[Finding] = []
+    for number, check in enumerate(checks, 1):
+        finding = run_check(check, target, settings, xfail=xfails.get(check.id))
+        findings.append(finding)
+        if on_finding is not None:
+            on_finding(finding, number, len(checks))
+    return Report(url, tuple(findings), seed, backend, capabilities)
+
+
+def _describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
+    """Opens the store once, so that a wrong URL is an error of the call and not of every check."""
+    kit = Kit(target, settings)
+    try:
+        backend = kit.store.backend
+        names = tuple(str(flag.name) for flag in Capability if flag in backend.capabilities)
+        kind = type(backend)
+    except NotEmpty as error:
+        raise InvalidRequest(str(error)) from error
+    finally:
+        kit.close()
+    return str(target.url), f"{kind.__module__}:{kind.__qualname__}", names
+
+
+def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = LEVELS[-1]) -> list[Check]:
+    """The checks that these names, patterns and level choose, in order. `InvalidRequest` if one chooses nothing."""
+    if level not in LEVELS:
+        raise InvalidRequest(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
+    checks = list(all_checks())
+    for pattern in (*only, *skip):
+        if not any(_matches(c.id, [pattern]) for c in checks):
+            raise InvalidRequest(f"no check is named {pattern!r}; 'holdall conformance --list' names all")
+    allowed = LEVELS[: LEVELS.index(level) + 1]
+    return [
+        c
+        for c in checks
+        if c.promise.level in allowed and (not only or _matches(c.id, only)) and not _matches(c.id, skip)
+    ]
+
+
+def _matches(check_id: str, patterns: Iterable[str]) -> bool:
+    category = check_id.partition(".")[0]
+    return any(p in {check_id, category} or fnmatch.fnmatchcase(check_id, p) for p in patterns)
+
+
+def read_xfails(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Expected failures from a TOML file: a table `[xfails]` of `"check.name" = "reason"`.
+
+    Raises `InvalidRequest` for a name that is no check's, and for a missing reason.
+    """
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file).get("xfails", {})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {error}") from error
+    if not isinstance(table, dict):
+        raise InvalidRequest(f"{os.fspath(path)}: [xfails] must be a table of names and reasons")
+    for name, reason in table.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise InvalidRequest(f"{os.fspath(path)}: the expected failure {name!r} needs a reason")
+    _known(table)
+    return table
+
+
+def _known(xfails: Mapping[str, Any]) -> None:
+    known = {c.id for c in all_checks()}
+    for name in xfails:
+        if name not in known:
+            raise InvalidRequest(f"the expected failure {name!r} is no check's name; it may have been renamed")
+
+
+def run_check(check: Check, target: Target, settings: Settings, *, xfail: str | None = None) -> Finding:
+    """One finding. A check that does not come back within two minutes is broken."""
+    started = time.monotonic()
+    outcome: list[dict[str, Any]] = []
+    # On a thread of its own: a backend that hangs must not hang the report. Daemonic, for the same reason.
+    worker = threading.Thread(
+        target=lambda: outcome.append(_attempt(check, target, settings)), name=f"check {check.id}", daemon=True
+    )
+    worker.start()
+    worker.join(TIME_LIMIT_SECONDS)
+    if not outcome:
+        fields: dict[str, Any] = {
+            "status": "broken",
+            "did": "run the check",
+            "expected": "an end",
+            "saw": f"nothing within {TIME_LIMIT_SECONDS:.0f} s: a deadlock, or a very slow storage",
+        }
+    else:
+        fields = outcome[0]
+    if "empty" in fields:
+        raise InvalidRequest(fields["empty"])
+    if xfail is not None and fields["status"] in {"broken", "held"}:
+        fields["status"] = "expected failure" if fields["status"] == "broken" else "unexpected pass"
+        fields["reason"] = xfail
+    return Finding(check.promise, seconds=time.monotonic() - started, **fields)
+
+
+def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]:
+    kit = Kit(target, settings)
+    try:
+        kit.need(check.needs)
+        check.run(kit)
+    except NotDeclared as reason:
+        return {"status": "not declared", "reason": str(reason)}
+    except NotChecked as reason:
+        return {"status": "not checked", "reason": str(reason)}
+    except NotEmpty as error:
+        return {"status": "broken", "empty": str(error)}
+    except Broken as error:
+        return {"status": "broken", "did": error.did, "expected": error.expected, "saw": error.saw}
+    except BaseException as error:  # noqa: BLE001 - whatever a backend throws is a finding, not the suite's end
+        return {
+            "status": "broken",
+            "did": _step(error),
+            "expected": "no error",
+            "saw": show(error),
+            "trace": "".join(traceback.format_exception(error)),
+        }
+    finally:
+        kit.close()
+    return {"status": "held"}
+
+
+def _step(error: BaseException) -> str:
+    """The line of the check that an unexpected exception came from."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if f"conformance{os.sep}checks" in frame.filename and frame.line:
+            return frame.line
+    if isinstance(error, HoldallError) and error.operation:
+        return error.operation
+    return "run the check"

@@ -1,0 +1,85 @@
+"""Sources that behave as real ones do: short, dying, endless, and with nothing but `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["Dying", "Endless", "OnlyRead", "Pattern", "chunked"]
+
+
+class OnlyRead:
+    """Nothing but `read(n)`; gives at most `most` bytes a time. Counts what it gave."""
+
+    def __init__(self, data: bytes, most: int | None = None) -> None:
+        self._data = data
+        self._most = most
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        left = len(self._data) - self.given
+        count = left if size is None or size < 0 else min(size, left)
+        if self._most is not None:
+            count = min(count, self._most)
+        chunk = self._data[self.given : self.given + count]
+        self.given += count
+        return chunk
+
+
+class Dying(OnlyRead):
+    """Raises `error` once `after` bytes were given."""
+
+    def __init__(self, data: bytes, after: int, error: BaseException) -> None:
+        super().__init__(data)
+        self._after = after
+        self._error = error
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, or the error."""
+        if self.given >= self._after:
+            raise self._error
+        left = self._after - self.given
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+class Endless:
+    """Never ends; counts what it gave."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Zeros."""
+        count = 65536 if size is None or size < 0 else size
+        self.given += count
+        return bytes(count)
+
+
+class Pattern:
+    """`size` bytes that differ everywhere, made as they are read: a large file without the memory for one."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        left = self.size - self._given
+        chunk = self.bytes_at(self._given, left if size is None or size < 0 else min(size, left))
+        self._given += len(chunk)
+        return chunk
+
+    @staticmethod
+    def bytes_at(start: int, count: int) -> bytes:
+        """The bytes of the pattern at a position: every 8 bytes are their own index, so no two places are alike."""
+        first = start // 8
+        words = b"".join(n.to_bytes(8, "big") for n in range(first, (start + count + 7) // 8))
+        return words[start - first * 8 :][:count]
+
+
+def chunked(data: bytes, size: int) -> Iterator[bytes]:
+    """The bytes in pieces, with empty ones between."""
+    for start in range(0, len(data), size):
+        yield b""
+        yield data[start : start + size]
+    yield b""

@@ -1,0 +1,65 @@
+"""The suite as a class of tests, for `pytest`: an author subclasses it and supplies a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdall.conformance._kit import Settings
+from holdall.conformance._registry import Check, all_checks
+from holdall.conformance._runner import run_check
+from holdall.conformance._target import Target
+from holdall.conformance.plugin import findings_of, settings_of
+
+__all__ = ["StoreConformance"]
+
+
+class StoreConformance:
+    """Every check as a test method. The subclass defines the fixture `holdall_target`, of scope "class"::
+
+    class TestMine(StoreConformance):
+        @pytest.fixture(scope="class")
+        def holdall_target(self, tmp_path_factory):
+            return Target(f"mine://{tmp_path_factory.mktemp('store')}")
+    """
+
+    @pytest.fixture(scope="class")
+    def holdall_target(self) -> Target:
+        """Where to test; to be overridden."""
+        raise pytest.UsageError("define the fixture holdall_target in your subclass of StoreConformance")
+
+
+def _test_of(check: Check) -> Callable[..., None]:
+    def test(self: StoreConformance, holdall_target: Target, request: pytest.FixtureRequest) -> None:
+        options = settings_of(request.config)
+        settings = Settings(seed=options.seed, max_examples=options.max_examples, large=options.large)
+        finding = run_check(check, holdall_target, settings, xfail=options.xfails.get(check.id))
+        findings_of(request.config).append((str(holdall_target.url), finding))
+        if finding.status in {"not declared", "not checked"}:
+            pytest.skip(f"{finding.status}: {finding.reason}")
+        elif finding.status == "expected failure":
+            pytest.xfail(finding.reason)
+        elif finding.failed:
+            pytest.fail(finding.text(str(holdall_target.url), options.seed) + _traced(finding.trace), pytrace=False)
+
+    test.__name__ = f"test_{check.id.replace('.', '__')}"
+    test.__doc__ = check.promise.promise
+    test.holdall_check = check.id  # type: ignore[attr-defined]
+    return test
+
+
+def _traced(trace: str) -> str:
+    return f"\n\n{trace}" if trace else ""
+
+
+def _fill(suite: type[Any]) -> None:
+    for check in all_checks():
+        test = _test_of(check)
+        test.__qualname__ = f"{suite.__qualname__}.{test.__name__}"
+        test.__module__ = suite.__module__
+        setattr(suite, test.__name__, test)
+
+
+_fill(StoreConformance)

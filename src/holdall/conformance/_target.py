@@ -1,0 +1,196 @@
+"""Where the suite works: a fresh, disposable location below a URL, opened as often as a check likes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from typing import Protocol, runtime_checkable
+
+import holdall
+from holdall.backend import Capability
+from holdall.errors import HoldallError, NotSupported
+from holdall.store import FileStore
+from holdall.url import StoreURL
+
+__all__ = ["DirectoryRaw", "RawAccess", "Target"]
+
+PREFIX = "conformance-"
+
+
+@runtime_checkable
+class RawAccess(Protocol):
+    """A way past the store to what it keeps: to damage an entry on purpose, and to see what is left behind.
+
+    A method that a backend cannot offer raises `NotImplementedError`; the checks that need it are then *not checked*.
+    """
+
+    def corrupt(self, file_id: str) -> None:
+        """Make the entry's metadata unreadable (no JSON at all)."""
+
+    def read_meta(self, file_id: str) -> bytes:
+        """The entry's metadata document as it is kept."""
+
+    def write_meta(self, file_id: str, meta: bytes) -> None:
+        """Replace the entry's metadata document."""
+
+    def truncate(self, file_id: str, size: int) -> None:
+        """Cut the entry's bytes to `size`."""
+
+    def drop_data(self, file_id: str) -> None:
+        """Remove the entry's bytes, keep its metadata."""
+
+    def drop_meta(self, file_id: str) -> None:
+        """Remove the entry's metadata, keep its bytes: what an interrupted write or delete leaves."""
+
+    def orphan(self) -> str:
+        """Leave bytes without metadata under a new valid id, and return the id."""
+
+    def stray(self) -> None:
+        """Put things that are no entries beside the entries: a file, a directory, names that are no ids."""
+
+    def link(self, file_id: str, outside: str) -> None:
+        """Make the entry `file_id` a symbolic link to the directory `outside`."""
+
+    def deny(self, file_id: str) -> None:
+        """Make the entry unreadable for this user by permissions."""
+
+    def allow(self, file_id: str) -> None:
+        """Take `deny` back."""
+
+    def leftovers(self) -> list[str]:
+        """Names of everything kept that belongs to no entry: staged writes, removed entries, orphans."""
+
+    def used_bytes(self) -> int:
+        """The bytes that everything in the location takes."""
+
+
+class Target:
+    """What an author supplies: where to test, and how to open it.
+
+    The default works for every URL that `holdall.open_store` opens. Subclass it for anything else.
+    """
+
+    raw: RawAccess | None = None
+    """White-box access to the location last made by `fresh`; None: its checks are *not checked*, unless the backend
+    declares `LOCAL_PATHS` and `PORTABLE_LAYOUT`, whose directory the suite then finds by itself."""
+
+    def __init__(self, url: str | os.PathLike[str] | StoreURL) -> None:
+        self.url = url if isinstance(url, StoreURL) else StoreURL.parse(url)
+
+    def fresh(self) -> str:
+        """The URL (secrets included) of a new, empty, disposable location."""
+        return self.url.child(f"{PREFIX}{uuid.uuid4().hex[:12]}").reveal()
+
+    def open(self, url: str) -> FileStore:
+        """A new handle on a location."""
+        return holdall.open_store(url)
+
+    def destroy(self, url: str) -> None:
+        """Remove the location with all that is in it."""
+        with self.open(url) as store:
+            directory = directory_of(store)
+            for file_id in list(store.backend.list_ids()):
+                with contextlib.suppress(HoldallError):
+                    store.backend.remove(file_id)
+            with contextlib.suppress(HoldallError):
+                for debris in store.backend.debris():
+                    store.backend.discard_debris(debris)
+        # Only a directory that carries the name given by `fresh` was made by the suite.
+        if directory is not None and os.path.basename(directory).startswith(PREFIX):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    @property
+    def opens_by_url(self) -> bool:
+        """Whether a new process can open a location by its URL alone."""
+        return type(self).open is Target.open
+
+
+def directory_of(store: FileStore) -> str | None:
+    """The directory that holds the entries of a store with `LOCAL_PATHS` and `PORTABLE_LAYOUT`; otherwise None."""
+    if Capability.LOCAL_PATHS | Capability.PORTABLE_LAYOUT not in store.capabilities:
+        return None
+    file = store.create("probe", b"", purpose="user_data")
+    try:
+        return os.path.dirname(os.path.dirname(store.backend.local_path(file.id)))
+    except (HoldallError, NotSupported):
+        return None
+    finally:
+        store.delete(file.id)
+
+
+class DirectoryRaw:
+    """`RawAccess` to a location that is a directory with the layout `<id>/data.bin`, `<id>/meta.json`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def _path(self, file_id: str, name: str = "") -> str:
+        return os.path.join(self.directory, file_id, name)
+
+    def corrupt(self, file_id: str) -> None:
+        self.write_meta(file_id, b'{"id": "')
+
+    def read_meta(self, file_id: str) -> bytes:
+        with open(self._path(file_id, "meta.json"), "rb") as file:
+            return file.read()
+
+    def write_meta(self, file_id: str, meta: bytes) -> None:
+        with open(self._path(file_id, "meta.json"), "wb") as file:
+            file.write(meta)
+
+    def truncate(self, file_id: str, size: int) -> None:
+        os.truncate(self._path(file_id, "data.bin"), size)
+
+    def drop_data(self, file_id: str) -> None:
+        os.unlink(self._path(file_id, "data.bin"))
+
+    def drop_meta(self, file_id: str) -> None:
+        os.unlink(self._path(file_id, "meta.json"))
+
+    def orphan(self) -> str:
+        file_id = f"file-{uuid.uuid4().hex}"
+        os.mkdir(self._path(file_id), 0o700)
+        with open(self._path(file_id, "data.bin"), "wb") as file:
+            file.write(b"half a file")
+        return file_id
+
+    def stray(self) -> None:
+        os.mkdir(os.path.join(self.directory, "lost+found"))
+        os.mkdir(os.path.join(self.directory, f"file-{'A' * 32}"))
+        for name in ("README", ".DS_Store", f"file-{'0' * 31}g.tmp", f"file-{uuid.uuid4().hex}"):
+            with open(os.path.join(self.directory, name), "wb") as file:
+                file.write(b"no entry")
+
+    def link(self, file_id: str, outside: str) -> None:
+        os.symlink(outside, self._path(file_id).rstrip("/"))
+
+    def deny(self, file_id: str) -> None:
+        if os.geteuid() == 0:
+            raise NotImplementedError("permissions do not apply to root")
+        os.chmod(self._path(file_id, "meta.json"), 0)
+
+    def allow(self, file_id: str) -> None:
+        os.chmod(self._path(file_id, "meta.json"), 0o600)
+
+    def leftovers(self) -> list[str]:
+        found = []
+        for name in sorted(os.listdir(self.directory)):
+            path = os.path.join(self.directory, name)
+            if name.startswith("file-") and os.path.exists(os.path.join(path, "meta.json")):
+                extra = set(os.listdir(path)) - {"data.bin", "meta.json"}
+                found += [f"{name}/{other}" for other in sorted(extra)]
+            elif os.path.isdir(path) and name.startswith("."):
+                found += [f"{name}/{other}" for other in sorted(os.listdir(path))]
+            else:
+                found.append(name)
+        return found
+
+    def used_bytes(self) -> int:
+        total = 0
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total

@@ -1,0 +1,168 @@
+"""What a child process does to a store; each task says what happened after it happened."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from holdall.store import FileStore
+
+__all__ = ["create", "create_killed", "create_on_full_disk", "create_while_killed_reading", "delete_killed", "read"]
+
+
+class Say(Protocol):
+    """Sends a message to the parent."""
+
+    def __call__(self, **message: Any) -> None: ...
+
+
+def create(store: FileStore, say: Say, *, count: int = 1, size: int = 1000, tag: str = "") -> None:
+    """Create `count` files of `size` bytes."""
+    for n in range(count):
+        content = (b"%d-%d-" % (os.getpid(), n)) * size
+        file = store.create(f"{tag}{n}.bin", content[:size], purpose="user_data")
+        say(id=file.id, sha256=file.sha256)
+
+
+def read(store: FileStore, say: Say, *, file_id: str) -> None:
+    """Read a file's metadata, bytes, and whether it is listed."""
+    file = store.get(file_id)
+    say(file=file.model_dump(mode="json"))
+    say(content=store.get_content(file_id).hex())
+    say(listed=file_id in [f.id for f in store])
+
+
+def create_killed(store: FileStore, say: Say, *, at: int, size: int) -> None:
+    """Create a file of `size` bytes; die before the `at`-th call that can do input or output (0: don't, but count)."""
+    points = _die_at(at)
+    file = store.create("killed.bin", (b"x" * 64_000)[:size] if size <= 64_000 else _chunks(size), purpose="user_data")
+    sys.setprofile(None)
+    say(id=file.id, points=points[0])
+
+
+def delete_killed(store: FileStore, say: Say, *, at: int, file_id: str) -> None:
+    """Delete a file; die before the `at`-th call that can do input or output (0: don't, but count)."""
+    points = _die_at(at)
+    store.delete(file_id)
+    sys.setprofile(None)
+    say(deleted=file_id, points=points[0])
+
+
+def create_while_killed_reading(store: FileStore, say: Say, *, after: int, size: int) -> None:
+    """Create a file whose source kills the process once `after` bytes were read."""
+
+    def dying() -> Iterator[bytes]:
+        given = 0
+        while given < size:
+            if given >= after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield b"y" * min(10_000, size - given)
+            given += 10_000
+
+    file = store.create("dying.bin", dying(), purpose="user_data")
+    say(id=file.id)
+
+
+def create_on_full_disk(store: FileStore, say: Say, *, limit: int, size: int) -> None:
+    """Create a file of `size` bytes while no local file may grow past `limit` bytes (setrlimit(2), RLIMIT_FSIZE)."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        file = store.create("full.bin", _chunks(size), purpose="user_data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    say(id=file.id)
+
+
+def _chunks(size: int) -> Iterator[bytes]:
+    for start in range(0, size, 50_000):
+        yield os.urandom(min(50_000, size - start))
+
+
+# Modules whose C functions only compute: dying before one is the same as dying before the next that acts.
+_PURE = frozenset(
+    [
+        "builtins",
+        "time",
+        "_thread",
+        "threading",
+        "itertools",
+        "functools",
+        "_operator",
+        "operator",
+        "_struct",
+        "_hashlib",
+        "_json",
+        "json",
+        "_sre",
+        "re",
+        "_collections",
+        "collections",
+        "_abc",
+        "abc",
+        "_weakref",
+        "weakref",
+        "_contextvars",
+        "contextvars",
+        "math",
+        "random",
+        "_random",
+        "hashlib",
+        "binascii",
+        "sys",
+        "gc",
+        "_codecs",
+        "codecs",
+        "_bisect",
+        "_warnings",
+        "warnings",
+        "_signal",
+        "signal",
+        "_functools",
+        "types",
+        "_queue",
+        "_heapq",
+        "_datetime",
+        "datetime",
+        "pydantic_core",
+        "pydantic_core._pydantic_core",
+        "_string",
+        "string",
+        "marshal",
+        "_imp",
+        "_typing",
+        "typing",
+        "enum",
+    ]
+)
+
+
+def _die_at(at: int) -> list[int]:
+    """Count the calls of C functions that can act on anything outside, on all threads, and die before one of them.
+
+    A profile function sees `os.write` and `os.fsync`, which raise no audit event, and calls into extension modules.
+    """
+    points = [0]
+
+    def hook(_frame: Any, event: str, function: Any) -> None:
+        if event == "c_call" and _acts(function):
+            points[0] += 1
+            if points[0] == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.setprofile(hook)
+    sys.setprofile(hook)
+    return points
+
+
+def _acts(function: Any) -> bool:
+    module = getattr(function, "__module__", None)
+    if module is None:
+        owner = getattr(function, "__self__", None)
+        module = type(owner).__module__ if not isinstance(owner, type) else owner.__module__
+    return module not in _PURE

@@ -1,0 +1,264 @@
+"""Bytes in, the same bytes out: at every size, from every source, in every range, in bounded memory."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import os
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error
+from holdall.conformance._registry import check
+from holdall.conformance._sources import OnlyRead, Pattern, chunked
+from holdall.errors import InvalidRequest
+
+MIB = 1024 * 1024
+BOUNDARIES = (0, 1, 4095, 4096, 4097, 65535, 65536, 65537, MIB - 1, MIB, MIB + 1)
+MEMORY_LIMIT = 16 * MIB
+
+
+@check("content.roundtrip_boundary_sizes")
+def roundtrip_boundary_sizes(kit: Kit) -> None:
+    """Stored through one handle, read through another."""
+    stored = []
+    for size in BOUNDARIES:
+        data = kit.noise(size)
+        stored.append((size, data, kit.put(data)))
+    other = kit.open()
+    for size, data, file in stored:
+        expect(file.bytes, size, f"create({size} bytes).bytes")
+        expect(other.get_content(file.id), data, f"get_content of a file of {size} bytes")
+        with other.open(file.id) as stream:
+            expect(stream.read(), data, f"open().read() of a file of {size} bytes")
+
+
+@check("content.large")
+def large(kit: Kit) -> None:
+    """8 MiB and a byte; 64 MiB and a byte when asked for."""
+    size = (64 if kit.settings.large else 8) * MIB + 1
+    file = kit.put(Pattern(size))
+    expect(file.bytes, size, f"create({size} bytes).bytes")
+    with kit.open().open(file.id) as stream:
+        at = 0
+        while chunk := stream.read(MIB):
+            expect(chunk, Pattern.bytes_at(at, len(chunk)), f"reading {len(chunk)} bytes at {at} of {size}")
+            at += len(chunk)
+    expect(at, size, "reading to the end")
+
+
+@check("content.short_reads")
+def short_reads(kit: Kit) -> None:
+    """A thousand bytes a read, as a socket gives them."""
+    data = kit.noise(300_000)
+    file = kit.put(OnlyRead(data, most=1000))
+    expect(kit.open().get_content(file.id), data, "create from a source that gives 1000 bytes a read, then get_content")
+
+
+@check("content.source_needs_only_read")
+def source_needs_only_read(kit: Kit) -> None:
+    """An object that has `read` and no other attribute of a file."""
+    data = kit.noise(100_000)
+    file = kit.put(OnlyRead(data))
+    expect(kit.store.get_content(file.id), data, "create from an object with nothing but read(n), then get_content")
+
+
+@check("content.iterable_source")
+def iterable_source(kit: Kit) -> None:
+    """Every kind of source the interface names."""
+    data = kit.noise(150_000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "source"
+        path.write_bytes(data)
+        with path.open("rb") as opened:
+            sources = {
+                "bytes": data,
+                "a bytearray": bytearray(data),
+                "a memoryview": memoryview(data),
+                "a path": path,
+                "an open file": opened,
+                "an iterator with empty chunks": chunked(data, 40_000),
+                "a list of one-byte chunks": [data[n : n + 1] for n in range(2000)],
+            }
+            for name, source in sources.items():
+                file = kit.put(source)
+                wanted = data[:2000] if "one-byte" in name else data
+                expect(kit.store.get_content(file.id), wanted, f"create from {name}, then get_content")
+
+
+@check("content.bytes_are_opaque")
+def bytes_are_opaque(kit: Kit) -> None:
+    """Contents that some layer may take for something to decode."""
+    for data in (
+        b"line\r\nline\rline\n\x1a",
+        b"aGVsbG8gd29ybGQ=",
+        b"100%25 %00 %zz +",
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03no gzip",
+        b"\xef\xbb\xbfbyte order mark",
+        b'{"id": "file-x", "object": "file"}\n',
+        b"\x00" * 1000,
+        bytes(range(256)) * 5,
+        b"\xff\xfe\xfd" * 333,
+        b"\n",
+    ):
+        file = kit.put(data)
+        expect(kit.open().get_content(file.id), data, f"create({data[:20]!r}…), then get_content")
+
+
+@check("content.ranges")
+def ranges(kit: Kit) -> None:
+    """Every pair of edges, those of chunks among them, of a file of several chunks."""
+    data = kit.noise(600_000)
+    file = kit.put(data)
+    other = kit.open()
+    edges = (0, 1, 4095, 4096, 65_535, 65_536, 65_537, 262_143, 262_144, 262_145, 599_999, 600_000)
+    for start in edges:
+        for stop in (*edges, 600_001, 10**12, None):
+            if stop is None or stop >= start:
+                saw = other.get_content(file.id, start, stop)
+                expect(saw, data[start:stop], f"get_content({start}, {stop}) of {len(data)} bytes")
+    with other.open(file.id) as stream:
+        for start in reversed(edges):
+            stream.seek(start)
+            expect(stream.read(100), data[start : start + 100], f"open(), seek({start}), read(100)")
+
+
+@check("content.range_invalid")
+def range_invalid(kit: Kit) -> None:
+    """What no file can answer."""
+    file = kit.put(b"0123456789")
+    for start, stop in ((-1, None), (-5, -1), (0, -1), (11, None), (11, 12), (5, 4), (10**12, None)):
+        expect_error(
+            InvalidRequest,
+            f"get_content({start}, {stop}) of 10 bytes",
+            lambda start=start, stop=stop: kit.store.get_content(file.id, start, stop),  # type: ignore[misc]
+        )
+
+
+@check("content.empty_range_and_empty_file")
+def empty_range_and_empty_file(kit: Kit) -> None:
+    """Nothing, in all the ways to ask for it."""
+    empty, full = kit.put(b""), kit.put(b"0123456789")
+    other = kit.open()
+    for start, stop in ((0, None), (0, 0), (0, 5)):
+        expect(other.get_content(empty.id, start, stop), b"", f"get_content({start}, {stop}) of an empty file")
+    for start, stop in ((0, 0), (5, 5), (10, 10), (10, None), (10, 99)):
+        expect(other.get_content(full.id, start, stop), b"", f"get_content({start}, {stop}) of 10 bytes")
+    with other.open(empty.id) as stream:
+        expect(stream.read(), b"", "open().read() of an empty file")
+
+
+@check("content.suffix_of_read_equals_whole")
+def suffix_of_read_equals_whole(kit: Kit) -> None:
+    """A download in pieces of an awkward size."""
+    data = kit.noise(400_001)
+    file = kit.put(data)
+    other = kit.open()
+    for step in (65_536, 99_991, 399_999):
+        parts = [other.get_content(file.id, at, at + step) for at in range(0, len(data), step)]
+        expect(b"".join(parts), data, f"joining ranges of {step} bytes")
+    expect(other.get_content(file.id, 399_990), data[399_990:], "get_content(399990, None)")
+
+
+def _peak(action: Callable[[], object]) -> int:
+    """The most memory that Python code held at once during this, in bytes, over what it held before."""
+    if tracemalloc.is_tracing():
+        raise NotChecked("memory is being traced already")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@check("content.streams_up_bounded_memory")
+def streams_up_bounded_memory(kit: Kit) -> None:
+    """48 MiB up; a backend that keeps its files in this process's memory is not one to ask."""
+    _outside_memory(kit)
+    block = kit.noise(MIB)
+    peak = _peak(lambda: kit.put(block for _ in range(48)))
+    if peak > MEMORY_LIMIT:
+        raise broken("create(48 MiB from an iterator)", f"at most {MEMORY_LIMIT} bytes of memory", f"{peak} bytes")
+
+
+@check("content.streams_down_bounded_memory")
+def streams_down_bounded_memory(kit: Kit) -> None:
+    """48 MiB down, in chunks of 1 MiB."""
+    _outside_memory(kit)
+    block = kit.noise(MIB)
+    file = kit.put(block for _ in range(48))
+    other = kit.open()
+
+    def read() -> None:
+        with other.open(file.id) as stream:
+            while stream.read(MIB):
+                pass
+
+    peak = _peak(read)
+    if peak > MEMORY_LIMIT:
+        raise broken("open(48 MiB), read(1 MiB) to the end", f"at most {MEMORY_LIMIT} bytes of memory", f"{peak} bytes")
+
+
+def _outside_memory(kit: Kit) -> None:
+    from holdall.backend import Capability
+
+    kit.need(Capability.PERSISTENT)
+
+
+@check("content.early_close_releases")
+def early_close_releases(kit: Kit) -> None:
+    """Twenty readers closed after a few bytes, twenty dropped unclosed."""
+    if not os.path.isdir("/proc/self/fd"):
+        raise NotChecked("no /proc/self/fd")
+    file = kit.put(kit.noise(2 * MIB))
+    other = kit.open()
+
+    def abandon(*, close: bool) -> None:
+        stream = other.open(file.id)
+        stream.read(10)
+        if close:
+            stream.close()
+
+    abandon(close=True)
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for n in range(40):
+        abandon(close=n % 2 == 0)
+    gc.collect()
+    grown = len(os.listdir("/proc/self/fd")) - before
+    # A client may keep a few connections; it must not keep one for each reader.
+    if grown > 10:
+        raise broken("open 40 readers, read 10 bytes, abandon them", "no descriptors left open", f"{grown} more open")
+
+
+@check("content.independent_readers")
+def independent_readers(kit: Kit) -> None:
+    """Two streams of one file and one of another, turn by turn."""
+    a, b = kit.noise(200_000), kit.noise(200_000)
+    first, second = kit.put(a), kit.put(b)
+    other = kit.open()
+    with other.open(first.id) as one, other.open(first.id) as two, other.open(second.id) as three:
+        two.seek(100_000)
+        seen = [[stream.read(997) for stream in (one, two, three)] for _ in range(50)]
+    for n, (data, start, name) in enumerate(((a, 0, "first"), (a, 100_000, "second"), (b, 0, "third"))):
+        saw = b"".join(turn[n] for turn in seen)
+        expect(saw, data[start : start + 997 * 50], f"reading three streams by turns: the {name}")
+
+
+@check("content.size_equals_bytes_delivered")
+def size_equals_bytes_delivered(kit: Kit) -> None:
+    """The size of create, of get, of the list, and of what arrives."""
+    for size in (0, 1, 1000, 65_537, 700_001):
+        data = kit.noise(size)
+        file = kit.put(io.BytesIO(data))
+        other = kit.open()
+        content = other.get_content(file.id)
+        expect(file.bytes, size, f"create({size} bytes).bytes")
+        expect(other.get(file.id).bytes, size, f"get().bytes of {size} bytes")
+        expect(len(content), size, f"the length of get_content of {size} bytes")
+        expect(hashlib.sha256(content).hexdigest(), file.sha256, "the SHA-256 of get_content")

@@ -1,0 +1,118 @@
+"""The pytest plugin: options and the verdict line, nothing else.
+
+pytest loads it in every project that has holdall installed. So it imports nothing heavy, defines no fixture, and
+changes nothing unless a test of the suite ran.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from holdall.conformance._report import Finding
+
+__all__ = ["findings_of", "settings_of"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The suite's options of a pytest run."""
+
+    url: str | None
+    level: str
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    seed: int
+    max_examples: int
+    large: bool
+    xfails: dict[str, str] = field(default_factory=dict)
+
+
+_OPTIONS = pytest.StashKey[Options]()
+_FINDINGS = pytest.StashKey["list[tuple[str, Finding]]"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, all prefixed."""
+    group = parser.getgroup("holdall", "holdall conformance suite")
+    add = group.addoption
+    add("--holdall-url", metavar="URL", help="run the suite below this store URL")
+    add("--holdall-level", default="durable", metavar="LEVEL", help="highest level to run: core, robust, durable")
+    add("--holdall-only", action="append", default=[], metavar="NAMES", help="checks to run, comma-separated")
+    add("--holdall-skip", action="append", default=[], metavar="NAMES", help="checks to leave out, comma-separated")
+    add("--holdall-xfails", metavar="FILE", help="TOML file of expected failures with their reasons")
+    add("--holdall-seed", type=int, default=0, metavar="N", help="seed of the generated data")
+    add("--holdall-max-examples", type=int, default=25, metavar="N", help="runs of the state machine")
+    add("--holdall-large", action="store_true", help="also try large files")
+
+
+def settings_of(config: pytest.Config) -> Options:
+    """The options of this run, checked."""
+    if _OPTIONS not in config.stash:
+        from holdall.conformance._runner import read_xfails  # noqa: PLC0415 - only when the suite runs
+
+        path = config.getoption("--holdall-xfails")
+        config.stash[_OPTIONS] = Options(
+            url=config.getoption("--holdall-url"),
+            level=config.getoption("--holdall-level"),
+            only=_names(config.getoption("--holdall-only")),
+            skip=_names(config.getoption("--holdall-skip")),
+            seed=config.getoption("--holdall-seed"),
+            max_examples=config.getoption("--holdall-max-examples"),
+            large=config.getoption("--holdall-large"),
+            xfails=_usage(read_xfails, path) if path else {},
+        )
+    return config.stash[_OPTIONS]
+
+
+def findings_of(config: pytest.Config) -> list[tuple[str, Finding]]:
+    """What the suite has found in this run: URL and finding."""
+    return config.stash.setdefault(_FINDINGS, [])
+
+
+def _names(values: list[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def _usage(function: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return function(*arguments, **options)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the checks that the options do not choose; other tests are not touched."""
+    ours = [item for item in items if _check_id(item) is not None]
+    if not ours:
+        return
+    from holdall.conformance._runner import select  # noqa: PLC0415 - only when the suite runs
+
+    options = settings_of(config)
+    chosen = {c.id for c in _usage(select, only=options.only, skip=options.skip, level=options.level)}
+    left_out = [item for item in ours if _check_id(item) not in chosen]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _check_id(item: pytest.Item) -> str | None:
+    return getattr(getattr(item, "function", None), "holdall_check", None)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The verdict for each URL, if a test of the suite ran."""
+    if _FINDINGS not in config.stash:
+        return
+    from holdall.conformance._report import Report  # noqa: PLC0415 - only when the suite ran
+
+    by_url: dict[str, list[Finding]] = {}
+    for url, finding in config.stash[_FINDINGS]:
+        by_url.setdefault(url, []).append(finding)
+    terminalreporter.section("holdall conformance")
+    for url, findings in by_url.items():
+        terminalreporter.write_line(f"{url}")
+        terminalreporter.write_line(Report(url, tuple(findings)).verdict_line())
