@@ -65,9 +65,10 @@ class Check:
 _registered: dict[str, Check] = {}
 
 
-def check(
-    check_id: str, *, needs: Capability = Capability(0)
-) -> Callable[[Callable[[Kit], None]], Callable[[Kit], None]]:
+_NOTHING = Capability(0)
+
+
+def check(check_id: str, *, needs: Capability = _NOTHING) -> Callable[[Callable[[Kit], None]], Callable[[Kit], None]]:
     """Register a function as the check `check_id`. Without the capabilities it `needs` it is *not declared*."""
 
     def register(function: Callable[[Kit], None]) -> Callable[[Kit], None]:

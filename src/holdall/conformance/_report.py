@@ -220,7 +220,7 @@ class Report:
 
 def _reasons(findings: Iterable[Finding]) -> str:
     counts = Counter(f.reason for f in findings)
-    return ", ".join(reason if n == 1 else f"{reason} ×{n}" for reason, n in counts.most_common())
+    return ", ".join(reason if n == 1 else f"{n} times {reason}" for reason, n in counts.most_common())
 
 
 def _cell(text: str) -> str:

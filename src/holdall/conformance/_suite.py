@@ -32,7 +32,7 @@ class StoreConformance:
 
 
 def _test_of(check: Check) -> Callable[..., None]:
-    def test(self: StoreConformance, holdall_target: Target, request: pytest.FixtureRequest) -> None:
+    def test(_: StoreConformance, holdall_target: Target, request: pytest.FixtureRequest) -> None:
         options = settings_of(request.config)
         settings = Settings(seed=options.seed, max_examples=options.max_examples, large=options.large)
         finding = run_check(check, holdall_target, settings, xfail=options.xfails.get(check.id))

@@ -86,59 +86,12 @@ def _chunks(size: int) -> Iterator[bytes]:
 
 # Modules whose C functions only compute: dying before one is the same as dying before the next that acts.
 _PURE = frozenset(
-    [
-        "builtins",
-        "time",
-        "_thread",
-        "threading",
-        "itertools",
-        "functools",
-        "_operator",
-        "operator",
-        "_struct",
-        "_hashlib",
-        "_json",
-        "json",
-        "_sre",
-        "re",
-        "_collections",
-        "collections",
-        "_abc",
-        "abc",
-        "_weakref",
-        "weakref",
-        "_contextvars",
-        "contextvars",
-        "math",
-        "random",
-        "_random",
-        "hashlib",
-        "binascii",
-        "sys",
-        "gc",
-        "_codecs",
-        "codecs",
-        "_bisect",
-        "_warnings",
-        "warnings",
-        "_signal",
-        "signal",
-        "_functools",
-        "types",
-        "_queue",
-        "_heapq",
-        "_datetime",
-        "datetime",
-        "pydantic_core",
-        "pydantic_core._pydantic_core",
-        "_string",
-        "string",
-        "marshal",
-        "_imp",
-        "_typing",
-        "typing",
-        "enum",
-    ]
+    (  # noqa: SIM905 - a list of names reads best as text
+        "builtins time _thread threading itertools functools _functools operator _operator struct _struct hashlib _hashlib "
+        "json _json re _sre collections _collections abc _abc weakref _weakref contextvars _contextvars math random _random "
+        "binascii sys gc codecs _codecs bisect _bisect warnings _warnings signal _signal types queue _queue heapq _heapq "
+        "datetime _datetime string _string marshal _imp typing _typing enum pydantic_core pydantic_core._pydantic_core"
+    ).split()
 )
 
 
