@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import os
-import threading
+import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
@@ -15,10 +16,12 @@ from holdall import ids
 from holdall.backend import Backend, BackendOptions, Capability, Debris
 from holdall.backends.local import _debris
 from holdall.backends.local._files import (
-    ABSENT,
     DATA,
     META,
+    NOT_A_DIRECTORY,
+    NOT_A_FILE,
     DataStream,
+    Directory,
     erase,
     exists,
     open_directory,
@@ -27,7 +30,7 @@ from holdall.backends.local._files import (
 )
 from holdall.backends.local._reaper import Reaper
 from holdall.backends.local._staging import STAGING, LocalStagedFile, move, new_name
-from holdall.errors import FileNotFound, InvalidStoreURL, StorageError, storage_error
+from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, StorageError, storage_error
 
 if TYPE_CHECKING:
     from holdall.backend import StagedFile
@@ -44,6 +47,9 @@ _BASE = (
     | Capability.PORTABLE_LAYOUT
     | Capability.LOCAL_PATHS
 )
+
+# A sweep that takes a new directory before it is locked is rare; one that does so again and again is none.
+_ATTEMPTS = 10
 
 
 class LocalBackend(Backend):
@@ -64,10 +70,9 @@ class LocalBackend(Backend):
         self._root = os.path.abspath(root)
         self._fsync = fsync
         self.capabilities = _BASE | Capability.DURABLE if fsync else _BASE
-        self._fd = _open_root(self._root)
-        self._staging_fd = -1
-        self._lock = threading.Lock()
-        self._reaper = Reaper(self._erase)
+        self._directory: Directory | None = _open_root(self._root, fsync=fsync)
+        self._staging_directory: Directory | None = None
+        self._reaper = Reaper()
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Options) -> Self:
@@ -78,102 +83,187 @@ class LocalBackend(Backend):
         return cls(url.path, fsync=options.fsync)
 
     def stage(self, file_id: str) -> StagedFile:
-        return LocalStagedFile(self._fd, self._staging(), file_id, fsync=self._fsync)
+        root = self._held()
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync)
+            except FileNotFoundError:
+                # A sweep was faster, or somebody removed the staging directory.
+                self._staging_directory = None
+        return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync)
 
     def read_meta(self, file_id: str) -> bytes:
-        fd = self._open(file_id, META)
+        root = self._held()
         try:
-            return read_all(fd)
-        finally:
-            os.close(fd)
+            fd = open_in_entry(file_id, META, root.fd)
+            try:
+                return read_all(fd)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise self._absent(file_id, root) from None
+        except OSError as error:
+            if error.errno in NOT_A_FILE:
+                # A link, a directory or a FIFO in its place holds no metadata: the entry is damaged, not absent.
+                return b""
+            raise
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        return cast("BinaryIO", DataStream(self._open(file_id, DATA), start, stop))
+        return cast("BinaryIO", DataStream(self._open_data(file_id), start, stop))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
+        root = self._held()
         # A descriptor of its own: listing moves the offset of the open directory, which duplicates share, so two
         # threads listing through one descriptor would each miss what the other read.
-        fd = open_directory(".", self._fd)
+        fd = open_directory(".", root.fd)
         try:
             names = os.listdir(fd)
         finally:
             os.close(fd)
+        if not names and _is_removed(root):
+            raise self._gone()
         found = sorted(filter(ids.is_valid, names))
         first = 0 if after is None else bisect.bisect_right(found, after)
         last = len(found) if before is None else bisect.bisect_left(found, before)
         return iter(found[first:last])
 
     def remove(self, file_id: str) -> None:
-        if not exists(file_id, META, self._fd):
-            raise _absent(file_id)
-        self._staging()
-        trash = new_name(file_id, "old")
+        root = self._held()
+        if not exists(file_id, META, root.fd):
+            raise self._absent(file_id, root)
         try:
-            move(file_id, f"{STAGING}/{trash}", self._fd)
+            self._take_out(file_id, root)
         except FileNotFoundError:
-            raise _absent(file_id) from None
-        if self._fsync:
-            try:
-                os.fsync(self._fd)
-            except OSError:
-                # Reported as failed means still there.
-                with contextlib.suppress(OSError):
-                    move(f"{STAGING}/{trash}", file_id, self._fd)
+            if not exists(file_id, META, root.fd):
+                raise self._absent(file_id, root) from None
+            # Somebody removed the staging directory.
+            self._staging_directory = None
+            self._take_out(file_id, root)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-        self._reaper.submit(trash)
+            self._remove_in_place(file_id, root)
 
     def debris(self) -> Iterator[Debris]:
-        return _debris.find(self._fd)
+        root = self._held()
+        # What this process is about to erase anyway is no leftover.
+        self._reaper.wait()
+        yield from _debris.find(root.fd)
 
     def discard_debris(self, debris: Debris) -> None:
-        _debris.discard(debris, self._fd)
+        root = self._held()
+        _debris.discard(debris, root.fd)
 
     def local_path(self, file_id: str) -> str:
-        os.close(self._open(file_id, DATA))
+        os.close(self._open_data(file_id))
         return os.path.join(self._root, file_id, DATA)
 
     def close(self) -> None:
+        """Calls in other threads finish; a write that was begun can still be published."""
         self._reaper.close()
-        with self._lock:
-            for fd in (self._fd, self._staging_fd):
-                if fd >= 0:
-                    os.close(fd)
-            self._fd = self._staging_fd = -1
+        self._directory = self._staging_directory = None
 
-    def _open(self, file_id: str, name: str) -> int:
+    def _held(self) -> Directory:
+        """The root, for the caller to hold as long as it uses the descriptor."""
+        directory = self._directory
+        if directory is None:
+            raise InvalidRequest(f"the store in {self._root} was closed; open it again")
+        return directory
+
+    def _staging(self, root: Directory) -> Directory:
+        """The staging directory, made with the first write: a read-only root can be read."""
+        directory = self._staging_directory
+        if directory is None:
+            # Two threads may both open it: the one that is not kept is closed when its user is done.
+            directory = self._staging_directory = self._make_staging(root)
+        return directory
+
+    def _make_staging(self, root: Directory) -> Directory:
+        where = f"the store in {self._root}"
         try:
-            return open_in_entry(file_id, name, self._fd)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(STAGING, 0o700, dir_fd=root.fd)
+            return Directory(open_directory(STAGING, root.fd))
+        except FileNotFoundError as error:
+            raise self._gone() from error
         except OSError as error:
-            if error.errno in ABSENT:
-                raise _absent(file_id) from None
+            if error.errno in NOT_A_DIRECTORY:
+                raise StorageError(f"cannot write to {where}: its {STAGING} is not a directory; remove it") from error
+            raise storage_error(error, "write to", where=where) from error
+
+    def _open_data(self, file_id: str) -> int:
+        root = self._held()
+        try:
+            fd = open_in_entry(file_id, DATA, root.fd)
+        except FileNotFoundError:
+            raise self._absent(file_id, root) from None
+        except OSError as error:
+            if error.errno in NOT_A_FILE:
+                raise self._absent(file_id, root) from error
             raise
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise self._absent(file_id, root)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
-    def _staging(self) -> int:
-        """The descriptor of the staging directory, made with the first write: a read-only root can be read."""
-        if self._staging_fd < 0:
-            with self._lock:
-                if self._staging_fd < 0:
-                    self._staging_fd = _make_staging(self._root, self._fd)
-        return self._staging_fd
+    def _take_out(self, file_id: str, root: Directory) -> None:
+        """Remove an entry by one rename."""
+        staging = self._staging(root)
+        trash = new_name(file_id, "old")
+        try:
+            move(file_id, root.fd, trash, staging.fd)
+            if self._fsync:
+                os.fsync(root.fd)
+        except BaseException:
+            # Reported as failed means still there. If it never moved, neither does this.
+            with contextlib.suppress(OSError):
+                move(trash, staging.fd, file_id, root.fd)
+            raise
+        self._reaper.submit(trash, staging)
 
-    def _erase(self, name: str) -> None:
-        erase(name, self._staging_fd)
+    def _remove_in_place(self, file_id: str, root: Directory) -> None:
+        """Remove an entry without the room that a name in the staging directory takes.
+
+        On a full disk, deleting is the way out. The metadata's presence is what makes the entry exist.
+        """
+        try:
+            entry = Directory(open_directory(file_id, root.fd))
+            os.unlink(META, dir_fd=entry.fd)
+        except FileNotFoundError:
+            raise self._absent(file_id, root) from None
+        if self._fsync:
+            os.fsync(entry.fd)
+        erase(file_id, root.fd)
+
+    def _absent(self, file_id: str, root: Directory) -> FileNotFound | StorageError:
+        """What to raise when an entry was not found: with the root removed, nothing can be said about it."""
+        if _is_removed(root):
+            return self._gone()
+        return FileNotFound(f"there is no file {file_id}", file_id=file_id)
+
+    def _gone(self) -> StorageError:
+        return StorageError(f"cannot use the store in {self._root}: the directory was removed; open the store again")
 
 
-def _absent(file_id: str) -> FileNotFound:
-    return FileNotFound(f"there is no file {file_id}", file_id=file_id)
+def _is_removed(directory: Directory) -> bool:
+    return os.fstat(directory.fd).st_nlink == 0
 
 
-def _open_root(root: str) -> int:
+def _open_root(root: str, *, fsync: bool) -> Directory:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
         try:
-            return os.open(root, flags)
+            return Directory(os.open(root, flags))
         except FileNotFoundError:
+            present = _present_part(root)
             os.makedirs(root, mode=0o700, exist_ok=True)
-            fd = os.open(root, flags)
-            _sync_path(os.path.dirname(root))
-            return fd
+            directory = Directory(os.open(root, flags))
+            if fsync:
+                _sync_between(present, os.path.dirname(root))
+            return directory
     except (NotADirectoryError, FileExistsError) as error:
         raise StorageError(
             f"cannot open the store in {root}: it is not a directory, or lies below a file; name a directory",
@@ -183,21 +273,20 @@ def _open_root(root: str) -> int:
         raise storage_error(error, "open", where=f"the store in {root}") from error
 
 
-def _make_staging(root: str, root_fd: int) -> int:
-    where = f"the store in {root}"
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(STAGING, 0o700, dir_fd=root_fd)
-        return open_directory(STAGING, root_fd)
-    except OSError as error:
-        if error.errno in ABSENT:
-            raise StorageError(f"cannot write to {where}: its {STAGING} is not a directory; remove it") from error
-        raise storage_error(error, "write to", where=where) from error
+def _present_part(path: str) -> str:
+    """The nearest directory above that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
 
 
-def _sync_path(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _sync_between(first: str, last: str) -> None:
+    """Sync the directories from `last` up to `first`, so that the way to the root survives a loss of power."""
+    while len(last) >= len(first):
+        # A directory in which one may create but not look around cannot be synced.
+        with contextlib.suppress(PermissionError):
+            directory = Directory(os.open(last, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            os.fsync(directory.fd)
+        if last == first:
+            return
+        last = os.path.dirname(last)

@@ -3,73 +3,144 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 
 from holdall import ids
 from holdall.backend import Debris
-from holdall.backends.local._files import DATA, META, erase, exists, open_directory, open_in_entry
+from holdall.backends.local._files import (
+    DATA,
+    META,
+    NOT_A_DIRECTORY,
+    NOT_A_FILE,
+    erase,
+    exists,
+    open_directory,
+    open_in_entry,
+)
 from holdall.backends.local._staging import STAGING, move, new_name
 
 __all__ = ["discard", "find"]
 
-_KINDS = {"new": "unfinished write", "old": "removed entry"}
+_UNFINISHED = ".new"
+_KINDS = {_UNFINISHED: "unfinished write", ".old": "removed entry"}
 
 
 def find(root_fd: int) -> Iterator[Debris]:
     """All leftovers. A write whose process lives holds a lock on its data, and is not one."""
-    for name in _names(STAGING, root_fd):
-        path = f"{STAGING}/{name}"
-        file_id, _, suffix = name.partition(".")
-        if not _is_live(path, root_fd):
-            kind = _KINDS.get(suffix.rpartition(".")[2], "stray file")
-            yield from _describe(path, kind, file_id if ids.is_valid(file_id) else None, root_fd)
-    for name in _names(".", root_fd):
-        # The layout's older writers made the entry's directory first: a crash left it without metadata.
-        if ids.is_valid(name) and not exists(name, META, root_fd):
-            yield from _describe(name, "data without metadata", name, root_fd)
+    try:
+        staging_fd = open_directory(STAGING, root_fd)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in NOT_A_DIRECTORY:
+            raise
+        # A link or file in its place keeps everybody from writing.
+        yield from _describe(STAGING, "", "stray file", None, root_fd)
+    else:
+        try:
+            for name in os.listdir(staging_fd):
+                file_id, _, suffix = name.partition(".")
+                kind = _KINDS.get(suffix[-4:], "stray file")
+                if not (name.endswith(_UNFINISHED) and _is_live(name, staging_fd)):
+                    yield from _describe(
+                        name, f"{STAGING}/", kind, file_id if ids.is_valid(file_id) else None, staging_fd
+                    )
+        finally:
+            os.close(staging_fd)
+    yield from _without_metadata(root_fd)
 
 
 def discard(debris: Debris, root_fd: int) -> None:
     """Remove a leftover. One in the root is moved out first, so that nobody meets it half-removed."""
-    name = debris.name
-    if not name.startswith(f"{STAGING}/"):
-        if exists(name, META, root_fd):
-            return  # its writer was alive after all
-        trash = f"{STAGING}/{new_name(name, 'old')}"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(STAGING, 0o700, dir_fd=root_fd)
+    if debris.name == STAGING:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(STAGING, dir_fd=root_fd)
+        return
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(STAGING, 0o700, dir_fd=root_fd)
+    staging_fd = open_directory(STAGING, root_fd)
+    try:
+        directory, _, name = debris.name.rpartition("/")
+        if not directory:
+            _discard_from_root(name, root_fd, staging_fd)
+        elif name.endswith(_UNFINISHED):
+            _discard_unfinished(name, staging_fd)
+        else:
+            erase(name, staging_fd)
+    finally:
+        os.close(staging_fd)
+
+
+def _without_metadata(root_fd: int) -> Iterator[Debris]:
+    """Entries of the layout's older writers, which made the directory first: a crash left it without metadata."""
+    fd = open_directory(".", root_fd)
+    try:
+        names = os.listdir(fd)
+    finally:
+        os.close(fd)
+    for name in filter(ids.is_valid, names):
+        # Where it may not be looked, nobody can tell that it is a leftover.
+        with contextlib.suppress(PermissionError):
+            if not exists(name, META, root_fd):
+                yield from _describe(name, "", "data without metadata", name, root_fd)
+
+
+def _discard_from_root(name: str, root_fd: int, staging_fd: int) -> None:
+    trash = new_name(name, "old")
+    if exists(name, META, root_fd):
+        return  # its writer was alive after all
+    try:
+        move(name, root_fd, trash, staging_fd)
+    except FileNotFoundError:
+        return
+    if exists(trash, META, staging_fd):
+        # The writer was faster than the move.
+        move(trash, staging_fd, name, root_fd)
+    else:
+        erase(trash, staging_fd)
+
+
+def _discard_unfinished(name: str, staging_fd: int) -> None:
+    """Erase a write, unless its writer lives: nobody may lock it from the check on until it is gone."""
+    try:
+        fd = open_in_entry(name, DATA, staging_fd)
+    except FileNotFoundError:
+        # Without data it is dead, or its writer is between the first two steps: then it is empty, and either this
+        # takes it away whole (the writer begins anew) or the data is there first.
         try:
-            move(name, trash, root_fd)
+            os.rmdir(name, dir_fd=staging_fd)
         except FileNotFoundError:
             return
-        name = trash
-    erase(name, root_fd)
-
-
-def _names(directory: str, root_fd: int) -> list[str]:
+        except OSError:
+            if not exists(name, DATA, staging_fd):
+                erase(name, staging_fd)
+        return
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+        erase(name, staging_fd)
+        return
     try:
-        fd = open_directory(directory, root_fd)
-    except FileNotFoundError:
-        return []
-    try:
-        return os.listdir(fd)
+        if not _is_locked(fd):
+            erase(name, staging_fd)
     finally:
         os.close(fd)
 
 
-def _describe(path: str, kind: str, file_id: str | None, root_fd: int) -> Iterator[Debris]:
+def _describe(name: str, prefix: str, kind: str, file_id: str | None, dir_fd: int) -> Iterator[Debris]:
     size, modified_at = 0, 0.0
     try:
-        own = os.stat(path, dir_fd=root_fd, follow_symlinks=False)
+        own = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         modified_at = max(own.st_mtime, own.st_ctime)
-        fd = open_directory(path, root_fd)
+        fd = open_directory(name, dir_fd)
     except FileNotFoundError:
         return
     except OSError:
         # A stray file or link: it is described by itself.
-        yield Debris(path, "stray file", file_id, own.st_size, modified_at)
+        yield Debris(prefix + name, "stray file", file_id, own.st_size, modified_at)
         return
     try:
         with os.scandir(fd) as entries:
@@ -80,20 +151,28 @@ def _describe(path: str, kind: str, file_id: str | None, root_fd: int) -> Iterat
                     modified_at = max(modified_at, status.st_mtime)
     finally:
         os.close(fd)
-    yield Debris(path, kind, file_id, size, modified_at)
+    yield Debris(prefix + name, kind, file_id, size, modified_at)
 
 
-def _is_live(path: str, root_fd: int) -> bool:
+def _is_live(name: str, staging_fd: int) -> bool:
     try:
-        fd = open_in_entry(path, DATA, root_fd)
-    except OSError:
-        return False
+        fd = open_in_entry(name, DATA, staging_fd)
+    except OSError as error:
+        # Another user's write may not be looked at: it counts as alive.
+        return error.errno in {errno.EACCES, errno.EPERM}
     try:
+        return _is_locked(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_locked(fd: int) -> bool:
+    """Whether a writer holds it. If not, this locks it, until it is closed."""
+    try:
+        # A shared lock shuts writers out, not other sweeps; an exclusive one needs write access on NFS.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
-    finally:
-        os.close(fd)
     return False

@@ -12,12 +12,15 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Callable
 
 __all__ = [
-    "ABSENT",
     "DATA",
     "META",
+    "NOT_A_DIRECTORY",
+    "NOT_A_FILE",
     "DataStream",
+    "Directory",
     "erase",
     "exists",
     "open_directory",
@@ -28,14 +31,34 @@ __all__ = [
 
 DATA, META = "data.bin", "meta.json"
 
-# What open(2) says when there is no such entry, or a link or a file where its directory would be.
-ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+# What open(2) says to a file or a link where a directory should be.
+NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
+# What open(2) and read(2) say to a link, a socket, a directory or a FIFO where a file should be.
+NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_PATH needs no read permission and costs less; only Linux has it.
 _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Opening a FIFO would wait for somebody to write to it; to a file O_NONBLOCK means nothing.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _META_BYTES = 16 * 1024
+
+
+class Directory:
+    """An open directory, closed when the last of its users lets go of it.
+
+    Whoever works with the descriptor holds the object meanwhile: closing by hand while another thread is between two
+    calls would let that thread go on in whatever was opened next under the same number.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    # The default keeps the function reachable while the interpreter takes its modules apart.
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        _close(self.fd)
 
 
 def open_directory(name: str, dir_fd: int) -> int:
@@ -44,8 +67,11 @@ def open_directory(name: str, dir_fd: int) -> int:
 
 
 def open_in_entry(entry: str, name: str, dir_fd: int) -> int:
-    """A descriptor for reading a file of an entry."""
-    passage = os.open(entry, _PASSAGE, dir_fd=dir_fd)
+    """A descriptor for reading a file of an entry.
+
+    `FileNotFoundError` if there is no such file, or a file or a link where the entry's directory would be.
+    """
+    passage = _open_passage(entry, dir_fd)
     try:
         return os.open(name, _READ, dir_fd=passage)
     finally:
@@ -53,13 +79,11 @@ def open_in_entry(entry: str, name: str, dir_fd: int) -> int:
 
 
 def exists(entry: str, name: str, dir_fd: int) -> bool:
-    """Whether an entry has this file."""
+    """Whether something in an entry has this name."""
     try:
-        passage = os.open(entry, _PASSAGE, dir_fd=dir_fd)
-    except OSError as error:
-        if error.errno in ABSENT:
-            return False
-        raise
+        passage = _open_passage(entry, dir_fd)
+    except FileNotFoundError:
+        return False
     try:
         os.stat(name, dir_fd=passage, follow_symlinks=False)
     except FileNotFoundError:
@@ -67,6 +91,15 @@ def exists(entry: str, name: str, dir_fd: int) -> bool:
     finally:
         os.close(passage)
     return True
+
+
+def _open_passage(entry: str, dir_fd: int) -> int:
+    try:
+        return os.open(entry, _PASSAGE, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in NOT_A_DIRECTORY:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), entry) from error
+        raise
 
 
 def read_all(fd: int) -> bytes:
@@ -92,19 +125,31 @@ def sync_data(fd: int) -> None:
 def erase(name: str, dir_fd: int) -> None:
     """Remove a directory with all that is in it, or a link without following it. If it is gone, does nothing."""
     try:
-        # The usual content, without a scan.
-        for file in (DATA, META):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{name}/{file}", dir_fd=dir_fd)
-        os.rmdir(name, dir_fd=dir_fd)
+        fd = open_directory(name, dir_fd)
     except FileNotFoundError:
         return
-    except NotADirectoryError:
-        os.unlink(name, dir_fd=dir_fd)
     except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+        if error.errno not in NOT_A_DIRECTORY:
             raise
-        shutil.rmtree(name, dir_fd=dir_fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=dir_fd)
+        return
+    try:
+        # The usual content, without a scan. The metadata goes first: half an entry is none.
+        for file in (META, DATA):
+            # What cannot be unlinked (it may be a directory) keeps the directory from being removed.
+            with contextlib.suppress(OSError):
+                os.unlink(file, dir_fd=fd)
+    finally:
+        os.close(fd)
+    # Somebody else may be erasing the same.
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.rmdir(name, dir_fd=dir_fd)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            shutil.rmtree(name, dir_fd=dir_fd)
 
 
 class DataStream(io.RawIOBase):

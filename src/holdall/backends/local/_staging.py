@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from holdall.backend import StagedFile
-from holdall.backends.local._files import DATA, META, erase, open_directory, sync_data
+from holdall.backends.local._files import DATA, META, Directory, erase, open_directory, sync_data
 from holdall.errors import StorageError
 
 if TYPE_CHECKING:
@@ -27,31 +27,37 @@ def new_name(file_id: str, suffix: str) -> str:
     return f"{file_id}.{os.urandom(6).hex()}.{suffix}"
 
 
-def move(source: str, target: str, root_fd: int) -> None:
-    """Rename an entry's directory within the root. The only place where anything is renamed."""
-    os.rename(source, target, src_dir_fd=root_fd, dst_dir_fd=root_fd)
+def move(source: str, source_fd: int, target: str, target_fd: int) -> None:
+    """Rename an entry's directory, from one open directory to another. The only place where anything is renamed."""
+    os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
 class LocalStagedFile(StagedFile):
-    """A write in `<root>/.staging`, its `data.bin` locked so that a sweep can tell it from a dead one."""
+    """A write in `<root>/.staging`, its `data.bin` locked so that a sweep can tell it from a dead one.
 
-    def __init__(self, root_fd: int, staging_fd: int, file_id: str, *, fsync: bool) -> None:
-        self._root_fd = root_fd
-        self._staging_fd = staging_fd
+    `FileNotFoundError` if a sweep took the new directory before it was locked, or if the staging directory is gone.
+    """
+
+    def __init__(self, root: Directory, staging: Directory, file_id: str, *, fsync: bool) -> None:
+        self._fd = -1
+        self._root = root
+        self._staging = staging
         self._file_id = file_id
         self._fsync = fsync
         self._name = new_name(file_id, "new")
         self._finished = False
-        self._fd = -1
-        os.mkdir(self._name, 0o700, dir_fd=staging_fd)
         try:
-            self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging_fd)
-            # Not every network file system has locks; there the age of a leftover must do.
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.mkdir(self._name, 0o700, dir_fd=staging.fd)
+            self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging.fd)
+            self._lock()
         except BaseException:
-            self.discard()
+            with contextlib.suppress(OSError):
+                self.discard()
             raise
+
+    def __del__(self) -> None:
+        # Neither published nor discarded: unlocked, it is a leftover that a sweep may take.
+        self._close_data()
 
     def write(self, chunk: Buffer) -> None:
         written = os.write(self._fd, chunk)
@@ -65,13 +71,16 @@ class LocalStagedFile(StagedFile):
         if self._fsync:
             sync_data(self._fd)
             self._sync_directory()
-        self._close_data()
         try:
-            move(f"{STAGING}/{self._name}", self._file_id, self._root_fd)
+            move(self._name, self._staging.fd, self._file_id, self._root.fd)
+            # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
+            self._close_data()
             if self._fsync:
                 # The rename itself is durable only when the directory that now holds the entry is.
-                os.fsync(self._root_fd)
+                os.fsync(self._root.fd)
+            self._finished = True
         except BaseException as error:
+            self._finished = False
             self._unpublish()
             if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise StorageError(
@@ -79,17 +88,29 @@ class LocalStagedFile(StagedFile):
                     file_id=self._file_id,
                 ) from error
             raise
-        self._finished = True
 
     def discard(self) -> None:
         if self._finished:
             return
         self._finished = True
-        self._close_data()
-        erase(self._name, self._staging_fd)
+        try:
+            self._close_data()
+        finally:
+            erase(self._name, self._staging.fd)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileNotFoundError(errno.ENOENT, "a sweep is looking at the new directory", self._name) from None
+        except OSError:
+            # Not every network file system has locks; there the age of a leftover must do.
+            pass
+        if os.fstat(self._fd).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "a sweep took the new directory", self._name)
 
     def _write_meta(self, meta: bytes) -> None:
-        fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging_fd)
+        fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd)
         try:
             written = os.write(fd, meta)
             while written < len(meta):
@@ -100,7 +121,7 @@ class LocalStagedFile(StagedFile):
             os.close(fd)
 
     def _sync_directory(self) -> None:
-        fd = open_directory(self._name, self._staging_fd)
+        fd = open_directory(self._name, self._staging.fd)
         try:
             os.fsync(fd)
         finally:
@@ -115,8 +136,11 @@ class LocalStagedFile(StagedFile):
         """Take a rename back whose durability failed or was interrupted: reported as failed means not there."""
         # Asking the staging directory is safe at every point: if the rename did not happen, the name is still there,
         # and what carries the id in the root is somebody else's.
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(self._name, dir_fd=self._staging_fd, follow_symlinks=False)
-            return
-        with contextlib.suppress(OSError):
-            move(self._file_id, f"{STAGING}/{self._name}", self._root_fd)
+        try:
+            os.stat(self._name, dir_fd=self._staging.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                move(self._file_id, self._root.fd, self._name, self._staging.fd)
+        except OSError:
+            # Nobody can tell; what is in the root may be another's.
+            pass

@@ -1,0 +1,207 @@
+"""What the tests of the local backend share: children, faults at the n-th call, and looking at a root from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+
+import pytest
+
+import holdall
+
+_CALLS = (
+    "close",
+    "fdatasync",
+    "fstat",
+    "fsync",
+    "listdir",
+    "lstat",
+    "mkdir",
+    "open",
+    "pread",
+    "read",
+    "readlink",
+    "rename",
+    "replace",
+    "rmdir",
+    "scandir",
+    "stat",
+    "unlink",
+    "write",
+)
+
+
+class Child:
+    """Runs code in a fork of a process that has imported holdall; see `local_child.py`."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, str(pathlib.Path(__file__).with_name("local_child.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def messages(self, code, **names):
+        """What the code says, one message after the other; the last is `exit`."""
+        order = {"code": textwrap.dedent(code), **names}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            message = json.loads(line)
+            yield message
+            if "exit" in message:
+                return
+
+    def run(self, code, **names):
+        """What the code said, `pid` left out; the last message is `exit`."""
+        return [m for m in self.messages(code, **names) if "pid" not in m]
+
+    def tell(self, code, **names):
+        """What the code said, as one dict. It must end well."""
+        said = self.run(code, **names)
+        assert said[-1] == {"exit": 0}, said
+        return {name: value for message in said[:-1] for name, value in message.items()}
+
+    def close(self):
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+class Calls:
+    """Counts the calls into the operating system that this thread makes, and does something at the n-th."""
+
+    def __init__(self):
+        self.made = []
+        self._thread = None
+        self._nth = None
+        self._action = None
+
+    def wrap(self, name, real):
+        """The function that stands in for `real`."""
+
+        def call(*args, **kwargs):
+            if threading.get_ident() != self._thread:
+                return real(*args, **kwargs)
+            self.made.append(name)
+            if len(self.made) != self._nth:
+                return real(*args, **kwargs)
+            return self._action(name, lambda: real(*args, **kwargs))
+
+        return call
+
+    def count(self, function):
+        """The names of the calls that `function` makes."""
+        self.fault(function, None, None)
+        return self.made
+
+    def fault(self, function, nth, action):
+        """Run `function`; its `nth` call is handed to `action` with its name. Whether there was an n-th."""
+        self.made, self._nth, self._action = [], nth, action
+        self._thread = threading.get_ident()
+        try:
+            function()
+        finally:
+            self._thread = None
+        return nth is not None and len(self.made) >= nth
+
+
+@pytest.fixture(scope="session")
+def child():
+    """Runs code in another process, quickly."""
+    process = Child()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Sees every call of this thread into the operating system, and can make one of them fail."""
+    counter = Calls()
+    for name in _CALLS:
+        monkeypatch.setattr(os, name, counter.wrap(name, getattr(os, name)))
+    monkeypatch.setattr(fcntl, "flock", counter.wrap("flock", fcntl.flock))
+    return counter
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Where a store is made."""
+    return str(tmp_path / "root")
+
+
+@pytest.fixture
+def public_directory():
+    """A directory that other users can reach; pytest's own cannot."""
+    path = tempfile.mkdtemp(prefix="holdall-")
+    os.chmod(path, 0o755)
+    yield path
+    # A test may have left directories that even their owner cannot enter.
+    for directory, _, _ in os.walk(path):
+        os.chmod(directory, 0o700)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def missing():
+    """What to call when this machine lacks something: skips, or fails where everything must run."""
+
+    def report(what):
+        if os.environ.get("HOLDALL_REQUIRE_SERVERS") == "1":
+            pytest.fail(what)
+        pytest.skip(what)
+
+    return report
+
+
+@pytest.fixture
+def leftovers():
+    """The names in a root that belong to no entry, found without the store's help."""
+
+    def find(root):
+        found = []
+        for name in os.listdir(root):
+            path = os.path.join(root, name)
+            if name == ".staging":
+                found += [f".staging/{inner}" for inner in os.listdir(path)]
+            elif sorted(os.listdir(path)) != ["data.bin", "meta.json"]:
+                found.append(name)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def check_store(leftovers):
+    """Looks at a root with a new handle: it is whole, its files are right, and sweep leaves nothing else.
+
+    The right bytes of a file are its name, repeated to its size. Returns the ids it holds.
+    """
+
+    def check(root):
+        with holdall.open_store(root) as store:
+            files = store.list().data
+            for file in files:
+                content = store.get_content(file.id)
+                assert content == (file.filename.encode() * len(content))[: len(content)]
+                assert len(content) == file.bytes
+            report = store.verify(older_than=0)
+            assert report.problems == ()
+            assert report.files == len(files)
+            store.sweep(older_than=0)
+            assert store.verify(older_than=0).leftovers == ()
+            assert leftovers(root) == []
+            assert [f.id for f in store] == [f.id for f in files]
+            return {f.id for f in files}
+
+    return check
