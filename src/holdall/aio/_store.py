@@ -1,0 +1,223 @@
+"""`FileStore`, awaitable."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+from anyio import from_thread
+
+from holdall.aio._reader import AsyncFileReader
+from holdall.aio._sources import AsyncSource, blocking, noticing
+from holdall.aio._threads import DEFAULT_MAX_THREADS, Ask, Threads
+from holdall.errors import FileNotFound
+from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from holdall.backend import Capability
+    from holdall.model import FileObject, FilePage, FilePurpose
+    from holdall.store import FileStore
+    from holdall.url import StoreURL
+
+__all__ = ["AsyncFileStore"]
+
+_FILES_A_TIME = 100
+
+
+class AsyncFileStore:
+    """A `FileStore` for asyncio and trio: the same methods with the same promises and errors, awaitable.
+
+    Every call runs on a worker thread, of which this store has `max_threads` to itself; calls on top of these wait.
+    Uploads from asynchronous sources have as many again, each taken for as long as its source takes: at most
+    `max_threads` of these are under way at once, and however slow their sources are, other calls do not wait for them.
+
+    A call that began on the storage is waited for, even if the task is cancelled. Cancelled by a cancel scope, the call
+    still returns, and the cancellation is raised at the next await; so it is known what was done. asyncio's
+    `Task.cancel` is raised as soon as the call has ended.
+
+    An async context manager; `async for` yields all files, oldest first. For one event loop at a time.
+    """
+
+    def __init__(self, store: FileStore, *, max_threads: int = DEFAULT_MAX_THREADS) -> None:
+        """Most callers want `holdall.open_async_store`. Closing this store closes `store`."""
+        self._store = store
+        self._threads = Threads(max_threads)
+
+    @property
+    def url(self) -> StoreURL | None:
+        """See `FileStore.url`."""
+        return self._store.url
+
+    @property
+    def capabilities(self) -> Capability:
+        """See `FileStore.capabilities`."""
+        return self._store.capabilities
+
+    @property
+    def max_bytes(self) -> int:
+        """See `FileStore.max_bytes`."""
+        return self._store.max_bytes
+
+    async def create(
+        self,
+        filename: str,
+        data: AsyncSource,
+        *,
+        purpose: FilePurpose | str,
+        max_bytes: int | None = None,
+        expires_after: float | dt.timedelta | None = None,
+        content_type: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        expected_bytes: int | None = None,
+        expected_sha256: str | None = None,
+    ) -> FileObject:
+        """Store a new file, as `FileStore.create` does: all of it, or nothing if anything goes wrong.
+
+        `data` is whatever `FileStore.create` takes, read on a worker thread; or an asynchronous iterable of bytes, or
+        an object whose `read(n)` is a coroutine function (Starlette's `UploadFile`), awaited in this task. The next
+        chunk is asked for when the storage has taken the one before. A source's exceptions come through unchanged.
+
+        Cancelled before its source has ended, nothing is stored, and what was written has been discarded when the
+        cancellation is raised; a synchronous source is left at its next chunk. From then on the file is being
+        published, which a cancel scope waits for: the file is returned. asyncio's `Task.cancel` cannot be made to wait;
+        if it comes while the file is being published, the file is deleted again before it is raised, and others may
+        have seen it. If that delete fails the file stays, and a warning is logged.
+        """
+        create = partial(
+            self._store.create,
+            filename,
+            purpose=purpose,
+            max_bytes=max_bytes,
+            expires_after=expires_after,
+            content_type=content_type,
+            metadata=metadata,
+            expected_sha256=expected_sha256,
+        )
+        source_from = blocking(data)
+        if source_from is None:
+            return await self._threads.run(_create_noticing, create, data, expected_bytes, undo=self._delete_again)
+
+        def create_asking(ask: Ask) -> FileObject:
+            return create(data=source_from(ask), expected_bytes=expected_bytes)
+
+        return await self._threads.run_asking(create_asking, undo=self._delete_again)
+
+    async def get(self, file_id: str) -> FileObject:
+        """See `FileStore.get`."""
+        return await self._threads.run(self._store.get, file_id)
+
+    async def list(
+        self,
+        *,
+        purpose: FilePurpose | str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        order: str = "asc",
+    ) -> FilePage:
+        """See `FileStore.list`."""
+        call = partial(self._store.list, purpose=purpose, after=after, limit=limit, order=order)
+        return await self._threads.run(call)
+
+    def __aiter__(self) -> AsyncFiles:
+        return AsyncFiles(iter(self._store), self._threads)
+
+    async def get_content(self, file_id: str, start: int = 0, stop: int | None = None) -> bytes:
+        """See `FileStore.get_content`."""
+        return await self._threads.run(self._store.get_content, file_id, start, stop)
+
+    async def open(self, file_id: str) -> AsyncFileReader:
+        """A file as an asynchronous stream: `async with await store.open(file_id) as file`. See `FileStore.open`."""
+        stream = await self._threads.run(self._store.open, file_id, undo=lambda stream: stream.close())
+        return AsyncFileReader(stream, self._threads)
+
+    async def delete(self, file_id: str) -> None:
+        """See `FileStore.delete`."""
+        await self._threads.run(self._store.delete, file_id)
+
+    async def sweep(
+        self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False
+    ) -> SweepReport:
+        """See `FileStore.sweep`."""
+        return await self._threads.run(partial(self._store.sweep, older_than=older_than, dry_run=dry_run))
+
+    async def verify(
+        self,
+        *,
+        older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS,
+        on_file: Callable[[str, int], None] | None = None,
+    ) -> VerifyReport:
+        """See `FileStore.verify`. `on_file` is called on the event loop. Cancelled, it ends with the file it is at."""
+
+        def report(file_id: str, size: int) -> None:
+            from_thread.check_cancelled()
+            if on_file is not None:
+                from_thread.run_sync(on_file, file_id, size)
+
+        return await self._threads.run(partial(self._store.verify, older_than=older_than, on_file=report))
+
+    async def close(self) -> None:
+        """See `FileStore.close`. Takes place even in a task that is cancelled."""
+        await self._threads.run(self._store.close, certain=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._store)[1:]}"
+
+    def _delete_again(self, file: FileObject) -> None:
+        with contextlib.suppress(FileNotFound):
+            self._store.delete(file.id)
+
+
+class AsyncFiles:
+    """All files of a store, fetched a hundred at a time; no thread is held in between. For one task at a time."""
+
+    # Not an async generator: abandoning one half-way needs the event loop's help, and on trio is warned of.
+    def __init__(self, files: Iterator[FileObject], threads: Threads) -> None:
+        self._files = files
+        self._threads = threads
+        self._fetched: Iterator[FileObject] = iter(())
+        self._failure: Exception | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> FileObject:
+        file = next(self._fetched, None)
+        if file is None:
+            self._fetched = iter(await self._threads.run(self._fetch))
+            file = next(self._fetched, None)
+        if file is None:
+            raise StopAsyncIteration
+        return file
+
+    def _fetch(self) -> list[FileObject]:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        files: list[FileObject] = []
+        try:
+            files.extend(islice(self._files, _FILES_A_TIME))
+        except Exception as error:
+            # What was found before is delivered before, as it is by iterating a FileStore.
+            if not files:
+                raise
+            self._failure = error
+        return files
+
+
+def _create_noticing(create: Callable[..., FileObject], data: Any, expected_bytes: int | None) -> FileObject:
+    source, expected_bytes = noticing(data, expected_bytes)
+    return create(data=source, expected_bytes=expected_bytes)
