@@ -1,0 +1,167 @@
+"""The program's frame: what is common to all commands, and where every error ends."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+from holdall.cli import _errors
+
+if TYPE_CHECKING:
+    from holdall.store import FileStore
+
+__all__ = ["Debug", "Json", "Settings", "Store", "app", "open_files", "run"]
+
+_PROGRAM = "holdall"
+# Each registers its commands; the help shows them in this order.
+_COMMANDS = ("files", "listing", "upkeep", "copying", "plugins")
+
+
+@dataclass
+class Settings:
+    """What was said before the command; `--debug` may also come after it."""
+
+    store: str | None = None
+    debug: bool = False
+
+
+class _Program(TyperGroup):
+    """Turns every error of a command into a sentence and an exit code."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError as error:
+            # Help that nobody reads to its end.
+            raise typer.Exit(_errors.report(error, debug=False)) from error
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            # Now, where an error can still be told; at the interpreter's end it is only noise.
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise typer.Exit(_errors.INTERRUPTED) from None
+        except Exception as error:
+            if _is_usage_error(error):
+                raise
+            settings = ctx.obj or Settings()
+            raise typer.Exit(_errors.report(error, debug=settings.debug)) from error
+        return result
+
+
+# Plain help: drawing it with rich triples the time it takes.
+app = typer.Typer(
+    name=_PROGRAM,
+    cls=_Program,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Keep uploaded files, each with its metadata, on any storage you can name by URL.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no such file.",
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from holdall import __version__  # noqa: PLC0415
+
+        typer.echo(f"{_PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def _set_debug(ctx: typer.Context, value: bool) -> bool:
+    if value and isinstance(ctx.obj, Settings):
+        ctx.obj.debug = True
+    return value
+
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "-s",
+        metavar="URL",
+        help="The store, such as file:///var/lib/files; $HOLDALL_STORE by default, then a directory of yours.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_set_debug, help="Show where an error comes from.", show_default=False),
+]
+
+
+@app.callback()
+def _before_command(
+    ctx: typer.Context,
+    store: Store = None,
+    debug: Debug = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    ctx.obj = Settings(store, debug)
+
+
+def open_files(ctx: typer.Context, store: str | None) -> FileStore:
+    """The store that was asked for: after the command, before it, or else the default one."""
+    from holdall.opening import open_store  # noqa: PLC0415
+
+    settings: Settings = ctx.obj
+    _errors.log_to_stderr(debug=settings.debug)
+    return open_store(settings.store if store is None else store)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; its exit code."""
+    for module in _COMMANDS:
+        importlib.import_module(f"holdall.cli.{module}")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _errors.watch(given)
+    if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
+        # A name that the terminal's encoding lacks is no reason to stop.
+        reconfigure(errors="backslashreplace")
+    try:
+        program = typer.main.get_command(app)
+        code = program.main(given or ["--help"], prog_name=_PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+        if not given:
+            code = _errors.USAGE
+    except typer.Abort:
+        code = _errors.INTERRUPTED
+    except SystemExit as end:
+        # Completion ends the process by itself.
+        code = end.code
+    except Exception as error:  # noqa: BLE001 - the last place where it can be told in a sentence
+        if not _is_usage_error(error):
+            code = _errors.report(error, debug="--debug" in given)
+            _errors.silence()
+        else:
+            _errors.say(f"{_one_line(error)} (see '{_path(error)} --help')")
+            code = _errors.USAGE
+    return code if isinstance(code, int) else 0
+
+
+def _is_usage_error(error: Exception) -> bool:
+    # By its shape: whether the class is click's own or a copy that typer brings depends on typer's version.
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _one_line(error: Any) -> str:
+    # pydantic, which typer asks, says of every ValueError that it is one.
+    return " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
+
+
+def _path(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else _PROGRAM

@@ -1,0 +1,133 @@
+"""A download: a file that appears when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from holdall.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from holdall.model import FileObject
+
+__all__ = ["Download", "choose_path", "safe_name"]
+
+# What every usual file system takes, in bytes of UTF-8.
+_LONGEST_NAME = 255
+
+
+def safe_name(stored: str, fallback: str) -> str:
+    r"""A name for a file in this directory, made from a stored one that anybody may have chosen.
+
+    Only the last part of what looks like a path, without leading dots and without characters that are not shown;
+    `fallback` if nothing is left. Long names lose their middle, not their suffix.
+
+    >>> safe_name("../../etc/.passwd", "x"), safe_name("C:\\tmp\\a\x1b[1m.txt", "x"), safe_name("..", "x")
+    ('passwd', 'a_[1m.txt', 'x')
+    """
+    name = stored.replace("\\", "/").rpartition("/")[2]
+    name = "".join(c if c.isprintable() else "_" for c in name).strip().lstrip(". ")
+    if len(name.encode()) > _LONGEST_NAME:
+        stem, suffix = os.path.splitext(name)
+        suffix = suffix if len(suffix.encode()) <= _LONGEST_NAME // 4 else ""
+        room = _LONGEST_NAME - len(suffix.encode())
+        name = stem.encode()[:room].decode(errors="ignore") + suffix
+    return name or fallback
+
+
+def choose_path(file: FileObject, output: str | None) -> str:
+    """Where a file is downloaded to."""
+    if output is None:
+        return safe_name(file.filename, file.id)
+    if not output:
+        raise InvalidRequest("-o is empty; give a file, or a directory")
+    return os.path.join(output, safe_name(file.filename, file.id)) if os.path.isdir(output) else output
+
+
+class Download:
+    """Writes beside `path` and renames at the end. A context manager: left incomplete, it leaves nothing.
+
+    A `path` that is there is replaced only with `force`; otherwise that is `FileExistsError`, as early as possible. A
+    pipe or a device is written to directly: it has no state to protect, and must not be replaced by a file.
+    """
+
+    def __init__(self, path: str, *, force: bool) -> None:
+        self._path = path
+        self._force = force
+        self._part: str | None = None
+        if _is_special(path):
+            self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+            return
+        self._refuse_to_replace()
+        self._part = os.path.join(os.path.dirname(path), f".holdall-{os.urandom(6).hex()}.part")
+        try:
+            self._file = open(self._part, "xb")  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            # The person asked for path, and knows no other.
+            raise OSError(error.errno, error.strerror, path) from error
+
+    def write(self, chunk: bytes) -> None:
+        """Append all of `chunk`."""
+        try:
+            self._file.write(chunk)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
+
+    def complete(self) -> None:
+        """Let the file appear."""
+        try:
+            self._file.close()
+            self._appear()
+        except FileExistsError:
+            self._refuse_to_replace()
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
+        self._part = None
+
+    def _appear(self) -> None:
+        if self._part is None:
+            return
+        if not self._force:
+            try:
+                # Unlike a rename, a link never replaces what somebody made in the meantime.
+                os.link(self._part, self._path)
+            except FileExistsError:
+                raise
+            except OSError:
+                # No hard links on this file system.
+                self._refuse_to_replace()
+            else:
+                os.unlink(self._part)
+                return
+        os.replace(self._part, self._path)
+
+    def _refuse_to_replace(self) -> None:
+        if not self._force and os.path.lexists(self._path):
+            raise FileExistsError(errno.EEXIST, "it exists already; add --force to replace it", self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._part)
+
+
+def _is_special(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)

@@ -1,0 +1,181 @@
+"""Data on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from holdall.cli._text import visible
+
+if TYPE_CHECKING:
+    from holdall.model import FileObject
+
+__all__ = ["JsonList", "as_json", "print_json", "print_line", "print_table", "progress", "to_terminal"]
+
+# Below this, a transfer is over before a bar is read.
+_WORTH_A_BAR_BYTES = 8 * 1024 * 1024
+_BLOCK_ROWS = 200
+_NARROWEST_TABLE = 120
+
+# Controls that JSON leaves as they are and terminals may obey.
+_CONTROLS = re.compile("[\x7f-\x9f]")
+
+
+def to_terminal() -> bool:
+    """Whether a person reads standard output as it comes."""
+    return sys.stdout.isatty()
+
+
+def print_line(text: str) -> None:
+    """A line, at once: what was done is known even if the next thing fails."""
+    sys.stdout.write(visible(text) + "\n")
+    sys.stdout.flush()
+
+
+def as_json(file: FileObject) -> dict[str, Any]:
+    """A file as it is shown in JSON: without the fields that are not set."""
+    return file.model_dump(mode="json", exclude_none=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document in UTF-8, whatever the terminal's encoding."""
+    _write_utf8(_json_text(value) + "\n")
+
+
+class JsonList:
+    """One JSON array, its items printed as they come; nothing at all unless `wanted`.
+
+    A context manager; an error leaves a complete document, too.
+    """
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted
+        self._separator = "[\n"
+
+    def add(self, item: Any) -> None:
+        """Print one more item."""
+        if not self._wanted:
+            return
+        text = "  " + _json_text(item).replace("\n", "\n  ")
+        _write_utf8(self._separator + text)
+        self._separator = ",\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._wanted or isinstance(error, BrokenPipeError):
+            return
+        _write_utf8("[]\n" if self._separator == "[\n" else "\n]\n")
+
+
+def _json_text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _write_utf8(text: str) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
+    """Rows under headings, as they come. A negative width, in characters, stands for a column aligned to the right.
+
+    Nothing is ever shortened; on a terminal, the last column is folded where it is too long. Neither control characters
+    in a cell nor rich's markup have any effect.
+    """
+    if to_terminal():
+        _print_rich(columns, rows, widths)
+        return
+    _print_plain(columns, widths)
+    for row in rows:
+        _print_plain(row, widths)
+
+
+def _print_plain(row: Sequence[str], widths: Sequence[int]) -> None:
+    cells = [visible(cell) for cell in row]
+    aligned = [c.rjust(-w) if w < 0 else c.ljust(w) for c, w in zip(cells, widths, strict=True)]
+    sys.stdout.write("  ".join(aligned).rstrip() + "\n")
+
+
+def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
+    import itertools  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    # A terminal narrower than this folds the lines by itself.
+    console = Console(width=max(shutil.get_terminal_size().columns, _NARROWEST_TABLE))
+    remaining = iter(rows)
+    first = True
+    # In blocks: the first rows of a long listing come at once, and memory stays bounded.
+    while (block := list(itertools.islice(remaining, _BLOCK_ROWS))) or first:
+        table = Table(box=None, show_header=first, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for name, width in zip(columns, widths, strict=True):
+            is_last = name == columns[-1]
+            table.add_column(
+                Text(name),
+                justify="right" if width < 0 else "left",
+                min_width=None if is_last else abs(width),
+                no_wrap=not is_last,
+                overflow="fold",
+                style="cyan" if name == columns[0] else "",
+            )
+        for row in block:
+            table.add_row(*(Text(visible(cell)) for cell in row))
+        with console.capture() as capture:
+            console.print(table)
+        # Not by the console: it ends the process with an exit code of its own when the reader is gone.
+        sys.stdout.write(capture.get())
+        first = False
+
+
+@contextlib.contextmanager
+def progress(what: str, total_bytes: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something long goes on; call what it gives with each number of bytes done.
+
+    Only if standard error is a terminal, and for `total_bytes` that take a while, or that nobody knows.
+    """
+    short = total_bytes is not None and total_bytes < _WORTH_A_BAR_BYTES
+    if short or not sys.stderr.isatty():
+        yield _no_progress
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task(visible(what), total=total_bytes)
+    with bar:
+        yield lambda count: bar.advance(task, count)
+
+
+def _no_progress(count: int) -> None:  # noqa: ARG001 - the shape of a bar's function
+    return None

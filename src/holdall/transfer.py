@@ -1,0 +1,319 @@
+"""Moving a whole store to another place, each file under its own id and with its own metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdall._guard import Guard
+from holdall._sources import CHUNK_BYTES
+from holdall.errors import (
+    AccessDenied,
+    CorruptMetadata,
+    FileNotFound,
+    HoldallError,
+    IntegrityError,
+    InvalidRequest,
+    StorageFull,
+    StorageUnavailable,
+)
+from holdall.model import FileObject, decode_meta
+
+if TYPE_CHECKING:
+    from holdall.backend import StagedFile
+    from holdall.store import FileStore
+    from holdall.url import StoreURL
+
+__all__ = ["CopyFailure", "CopyReport", "copy_store"]
+
+_log = logging.getLogger("holdall")
+
+# What every further file would meet as well.
+_TROUBLE = (AccessDenied, StorageFull, StorageUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFailure:
+    """A file that is not in the target as it is in the source."""
+
+    file_id: str
+    reason: str
+    """A sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What `copy_store` did."""
+
+    copied: int
+    """Files that are in the target now and were not, or only damaged, before."""
+    skipped: int
+    """Files that were in the target already, and were read there to make sure."""
+    expired: int
+    """Files of the source that had expired; they are not copied."""
+    bytes: int
+    """The size of the copied files together."""
+    failures: tuple[CopyFailure, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file of the source that has not expired is in the target."""
+        return not self.failures
+
+
+def copy_store(
+    source: FileStore,
+    target: FileStore,
+    *,
+    on_file: Callable[[str, int], None] | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> CopyReport:
+    """Copy every file of `source` to `target`, keeping its id and its metadata byte for byte. Removes nothing there.
+
+    A file counts as copied when it was read back from the target and has the SHA-256 of what the source gave; one that
+    differs is taken out again. To resume after an interruption, run it again: a file that the target has already is
+    read there, and skipped if it is sound and equal. A damaged entry of the target is replaced, once the source's is
+    known to be sound; a sound but different one is never touched, and reported.
+
+    One bad file does not stop the rest: whatever is wrong with it is in the report, and nothing is published for it.
+    The limit `max_bytes` of the target store is one for uploads, and does not apply; that of its backend does.
+
+    `on_file` is called with the id and size of each file that was dealt with, `on_bytes` with the number of bytes just
+    written. `clock` gives Unix seconds, for telling which files have expired. Memory in use does not grow with the
+    files.
+
+    Raises `InvalidRequest` if both are the same store, and `StorageFull`, `AccessDenied` or `StorageUnavailable` if the
+    target has that trouble, since every further file would have it too; what is copied by then stays. Raises
+    `StorageError` if the source cannot be listed.
+    """
+    if _is_same(source, target):
+        raise InvalidRequest(
+            f"cannot copy {_name(source)} to itself; give two different stores", operation="copy", backend=_name(source)
+        )
+    return _Copy(source, target, on_bytes, clock).run(on_file)
+
+
+class _NotCopied(Exception):
+    """This one file cannot be copied; the text says why."""
+
+
+class _Copy:
+    def __init__(
+        self, source: FileStore, target: FileStore, on_bytes: Callable[[int], None] | None, clock: Callable[[], float]
+    ) -> None:
+        self._source, self._source_name = source.backend, _name(source)
+        self._target, self._target_name = target.backend, _name(target)
+        self._on_bytes = on_bytes
+        self._clock = clock
+        self._copied = self._skipped = self._expired = self._bytes = 0
+
+    def run(self, on_file: Callable[[str, int], None] | None) -> CopyReport:
+        failures: list[CopyFailure] = []
+        for file_id in self._ids():
+            size = 0
+            try:
+                size = self._copy(file_id)
+            except _TROUBLE:
+                # The target's: what the source raises comes as _NotCopied.
+                raise
+            except (_NotCopied, HoldallError) as error:
+                failures.append(CopyFailure(file_id, str(error)))
+            if on_file is not None:
+                on_file(file_id, size)
+        return CopyReport(self._copied, self._skipped, self._expired, self._bytes, tuple(failures))
+
+    def _ids(self) -> Iterator[str]:
+        guard = Guard(self._source_name, "copy")
+        with guard:
+            ids = iter(self._source.list_ids())
+        while True:
+            with guard:
+                file_id = next(ids, None)
+            if file_id is None:
+                return
+            yield file_id
+
+    def _copy(self, file_id: str) -> int:
+        """Deal with one file; its size, or 0 if there is nothing to copy."""
+        meta = self._source_meta(file_id)
+        if meta is None:
+            return 0
+        try:
+            file = decode_meta(meta, file_id)
+        except CorruptMetadata as error:
+            raise _NotCopied(str(error)) from error
+        if file.expires_at is not None and file.expires_at <= self._clock():
+            self._expired += 1
+            return 0
+        self._check_limits(file)
+        if self._is_there(file, meta):
+            self._skipped += 1
+            return file.bytes
+        digest = self._write(file, meta)
+        self._read_back(file_id, meta, digest)
+        self._copied += 1
+        self._bytes += file.bytes
+        return file.bytes
+
+    def _source_meta(self, file_id: str) -> bytes | None:
+        """The metadata; None if there is no such entry (any more)."""
+        try:
+            with Guard(self._source_name, "read", file_id):
+                return self._source.read_meta(file_id)
+        except FileNotFound:
+            return None
+        except HoldallError as error:
+            raise _NotCopied(str(error)) from error
+
+    def _source_chunks(self, file: FileObject) -> Generator[bytes, None, None]:
+        """The source's bytes, all of them, or `_NotCopied` at their end."""
+        size, digest = 0, hashlib.sha256()
+        try:
+            with Guard(self._source_name, "read", file.id), self._source.open_data(file.id) as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    size += len(chunk)
+                    digest.update(chunk)
+                    yield chunk
+        except FileNotFound as error:
+            raise _NotCopied(f"the data of {file.id} is missing in the source") from error
+        except HoldallError as error:
+            raise _NotCopied(str(error)) from error
+        if size != file.bytes:
+            raise _NotCopied(f"{file.id} is damaged in the source: it has {size} bytes instead of {file.bytes}")
+        if file.sha256 is not None and digest.hexdigest() != file.sha256:
+            raise _NotCopied(f"{file.id} is damaged in the source: its SHA-256 is {digest.hexdigest()}")
+
+    def _is_there(self, file: FileObject, meta: bytes) -> bool:
+        """Whether the target has this very file. A damaged entry in its place is removed; a different one raises."""
+        there = self._target_meta(file.id)
+        if there is None:
+            return False
+        digest = self._sound_digest(file.id, there)
+        if digest is None:
+            # Read whole before anything is removed: of two damaged files, neither is the one to lose. Staging first
+            # and removing then would be cheaper, but not every storage keeps a staged file apart from the entry.
+            self._source_digest(file)
+            self._remove(file.id)
+            return False
+        if not _same_document(meta, there):
+            raise _NotCopied(f"the target has another file as {file.id}, with other metadata; delete either of them")
+        if digest != (file.sha256 or self._source_digest(file)):
+            raise _NotCopied(f"the target has another file as {file.id}, with other bytes; delete either of them")
+        return True
+
+    def _source_digest(self, file: FileObject) -> str:
+        digest = hashlib.sha256()
+        for chunk in self._source_chunks(file):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _target_meta(self, file_id: str) -> bytes | None:
+        try:
+            with Guard(self._target_name, "read", file_id):
+                return self._target.read_meta(file_id)
+        except FileNotFound:
+            return None
+
+    def _sound_digest(self, file_id: str, meta: bytes) -> str | None:
+        """The SHA-256 of the target's entry; None if it is damaged.
+
+        One that cannot be read raises: that is no proof of damage, and not to be removed.
+        """
+        try:
+            file = decode_meta(meta, file_id)
+            size, digest = self._target_digest(file_id)
+        except (CorruptMetadata, IntegrityError, FileNotFound):
+            return None
+        return digest if size == file.bytes and file.sha256 in {None, digest} else None
+
+    def _target_digest(self, file_id: str) -> tuple[int, str]:
+        size, digest = 0, hashlib.sha256()
+        with Guard(self._target_name, "read", file_id), self._target.open_data(file_id) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                size += len(chunk)
+                digest.update(chunk)
+        return size, digest.hexdigest()
+
+    def _check_limits(self, file: FileObject) -> None:
+        limits = self._target.limits
+        if limits.max_file_bytes is not None and file.bytes > limits.max_file_bytes:
+            raise _NotCopied(f"{file.id} has {file.bytes} bytes; the target takes {limits.max_file_bytes}")
+        if len(file.filename) > limits.max_filename_chars:
+            raise _NotCopied(f"the name of {file.id} is longer than the {limits.max_filename_chars} characters kept")
+
+    def _write(self, file: FileObject, meta: bytes) -> str:
+        """Publish the source's bytes and metadata in the target; the SHA-256 of what the source gave."""
+        guard = Guard(self._target_name, "copy", file.id)
+        digest = hashlib.sha256()
+        with guard:
+            staged = self._target.stage(file.id)
+        try:
+            # Closed at once if the target fails, not when the traceback is forgotten.
+            with contextlib.closing(self._source_chunks(file)) as chunks:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    with guard:
+                        staged.write(chunk)
+                    if self._on_bytes is not None:
+                        self._on_bytes(len(chunk))
+            with guard:
+                staged.publish(meta)
+        except BaseException:
+            _discard(staged, file.id)
+            raise
+        return digest.hexdigest()
+
+    def _read_back(self, file_id: str, meta: bytes, digest: str) -> None:
+        try:
+            _, found = self._target_digest(file_id)
+            if found == digest and self._target_meta(file_id) == meta:
+                return
+            reason = f"{file_id} came back from the target with other bytes than were written"
+        except _TROUBLE:
+            raise
+        except HoldallError as error:
+            reason = f"{file_id} did not come back from the target: {error}"
+        self._remove(file_id)
+        raise _NotCopied(f"{reason}; it was removed there")
+
+    def _remove(self, file_id: str) -> None:
+        with contextlib.suppress(FileNotFound), Guard(self._target_name, "remove", file_id):
+            self._target.remove(file_id)
+
+
+def _discard(staged: StagedFile, file_id: str) -> None:
+    try:
+        staged.discard()
+    except Exception:  # noqa: BLE001 - the first error is the one the caller must see
+        _log.warning("could not clean up the failed copy of %s; sweep will", file_id, exc_info=True)
+
+
+def _same_document(one: bytes, other: bytes) -> bool:
+    # Another program may have written the same document with other blanks. Both were decoded before.
+    return one == other or json.loads(one) == json.loads(other)
+
+
+def _is_same(source: FileStore, target: FileStore) -> bool:
+    if source.backend is target.backend:
+        return True
+    one, other = source.url, target.url
+    # A URL without any location, such as memory://, is a new place each time.
+    return one is not None and other is not None and bool(one.host or one.path) and _place(one) == _place(other)
+
+
+def _place(url: StoreURL) -> StoreURL:
+    # How a store is opened is no part of where it is, as far as that can be told without knowing the backend.
+    query = {name: value for name, value in url.query.items() if name != "max_bytes"}
+    return dataclasses.replace(url, path=url.path.rstrip("/"), query=query)
+
+
+def _name(store: FileStore) -> str:
+    return str(store.url) if store.url is not None else type(store.backend).__name__
