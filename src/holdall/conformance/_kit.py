@@ -134,9 +134,12 @@ class Kit:
     def raw(self) -> RawAccess:
         """White-box access to the location of this check; `NotChecked` if there is none."""
         if self._raw is None:
-            store = self.store
             self._raw = self.target.raw
-            if self._raw is None and (directory := directory_of(store)) is not None:
+        if self._raw is None:
+            # A handle of its own: closing it finishes whatever the probe left to do.
+            with self.target.open(self.url) as store:
+                directory = directory_of(store)
+            if directory is not None:
                 self._raw = DirectoryRaw(directory)
         if self._raw is None:
             raise NotChecked("no raw access to this backend")
@@ -179,6 +182,18 @@ class Kit:
         with self.target.open(self.url) as other:
             return [f.id for f in other.list()]
 
+    def leftovers(self) -> list[str] | None:
+        """What the storage keeps that belongs to no entry, after all handles are closed; None if it can't be seen.
+
+        Closed, because a backend may put off giving space back until then.
+        """
+        try:
+            raw = self.raw
+            self._close_handles()
+            return raw.leftovers()
+        except (NotChecked, NotImplementedError):
+            return None
+
     def settle(self) -> None:
         """Wait as long as the backend declares its listings to lag."""
         seconds = self.store.backend.limits.settle_seconds
@@ -187,12 +202,16 @@ class Kit:
 
     def close(self) -> None:
         """Close every handle and destroy every location."""
-        for store in self._stores:
-            with contextlib.suppress(HoldallError):
-                store.close()
+        self._close_handles()
         for url in self._urls:
             with contextlib.suppress(HoldallError, OSError):
                 self.target.destroy(url)
+
+    def _close_handles(self) -> None:
+        stores, self._stores, self._store = self._stores, [], None
+        for store in stores:
+            with contextlib.suppress(HoldallError):
+                store.close()
 
     def noise(self, size: int) -> bytes:
         """Bytes that no compression or text handling leaves alone, the same for the same seed."""

@@ -12,7 +12,16 @@ from typing import Any, Protocol
 
 from holdall.store import FileStore
 
-__all__ = ["create", "create_killed", "create_on_full_disk", "create_while_killed_reading", "delete_killed", "read"]
+__all__ = [
+    "create",
+    "create_and_die",
+    "create_killed",
+    "create_marked",
+    "create_on_full_disk",
+    "create_while_killed_reading",
+    "delete_killed",
+    "read",
+]
 
 
 class Say(Protocol):
@@ -68,6 +77,19 @@ def create_while_killed_reading(store: FileStore, say: Say, *, after: int, size:
     say(id=file.id)
 
 
+def create_and_die(store: FileStore, say: Say, *, size: int) -> None:
+    """Create a file, say so, and die at once: nothing gets a chance to flush or close."""
+    file = store.create("acknowledged.bin", _chunks(size), purpose="user_data")
+    say(id=file.id, sha256=file.sha256)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def create_marked(store: FileStore, say: Say, *, mark: str) -> None:
+    """Create a file whose bytes and name are recognisable in a trace."""
+    store.create(f"{mark}.bin", (f"{mark} " * 8000).encode(), purpose="user_data")
+    say(done=mark)
+
+
 def create_on_full_disk(store: FileStore, say: Say, *, limit: int, size: int) -> None:
     """Create a file of `size` bytes while no local file may grow past `limit` bytes (setrlimit(2), RLIMIT_FSIZE)."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -87,10 +109,11 @@ def _chunks(size: int) -> Iterator[bytes]:
 # Modules whose C functions only compute: dying before one is the same as dying before the next that acts.
 _PURE = frozenset(
     (  # noqa: SIM905 - a list of names reads best as text
-        "builtins time _thread threading itertools functools _functools operator _operator struct _struct hashlib _hashlib "
-        "json _json re _sre collections _collections abc _abc weakref _weakref contextvars _contextvars math random _random "
-        "binascii sys gc codecs _codecs bisect _bisect warnings _warnings signal _signal types queue _queue heapq _heapq "
-        "datetime _datetime string _string marshal _imp typing _typing enum pydantic_core pydantic_core._pydantic_core"
+        "builtins time _thread threading itertools functools _functools operator _operator struct _struct hashlib "
+        "_hashlib json _json re _sre collections _collections abc _abc weakref _weakref contextvars _contextvars math "
+        "random _random binascii sys gc codecs _codecs bisect _bisect warnings _warnings signal _signal types queue "
+        "_queue heapq _heapq datetime _datetime string _string marshal _imp typing _typing enum pydantic_core "
+        "pydantic_core._pydantic_core"
     ).split()
 )
 

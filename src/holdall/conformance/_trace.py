@@ -33,14 +33,10 @@ class Call:
 
 
 class Trace:
-    """What strace has written so far."""
+    """The calls in the order of their ends; filled when the tracing ends."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def calls(self) -> list[Call]:
-        """The calls in the order of their ends."""
-        return list(_parse(self._path))
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
 
 
 @contextmanager
@@ -62,10 +58,12 @@ def traced(nursery: Nursery, *expressions: str) -> Iterator[Trace]:
             said = process.stderr.readline()
             if "attached" not in said:
                 raise NotChecked(f"strace may not trace here ({said.strip() or 'no reason given'})")
-            yield Trace(path)
+            trace = Trace()
+            yield trace
         finally:
             process.terminate()
             process.communicate()
+        trace.calls += _parse(path)
 
 
 def _parse(path: str) -> Iterator[Call]:

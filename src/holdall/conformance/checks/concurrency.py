@@ -1,1 +1,209 @@
-"""To come."""
+"""Many at once: threads, handles, processes, and callers that go away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from holdall.backend import Capability
+from holdall.conformance._kit import Kit, broken, expect, show
+from holdall.conformance._process import Nursery
+from holdall.conformance._registry import check
+from holdall.errors import FileNotFound, HoldallError, InvalidRequest
+
+THREADS = 8
+_PATIENCE_SECONDS = 60
+
+
+def together(count: int, action: Callable[[int], Any]) -> list[Any]:
+    """What `action(0)`, `action(1)`, … return or raise, each on its own thread, all starting at one moment."""
+    barrier = threading.Barrier(count)
+    results: list[Any] = [None] * count
+
+    def run(n: int) -> None:
+        try:
+            barrier.wait(_PATIENCE_SECONDS)
+            results[n] = action(n)
+        except BaseException as error:
+            results[n] = error
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_PATIENCE_SECONDS)
+        if thread.is_alive():
+            raise broken(f"run {count} calls at once", "all come back", f"no end within {_PATIENCE_SECONDS} s")
+    return results
+
+
+@check("concurrent.creates_all_survive")
+def creates_all_survive(kit: Kit) -> None:
+    """Eight threads, each with a handle of its own, start at one moment and create five files each."""
+    contents = {(t, n): kit.noise(20_000 + 1000 * t + n) for t in range(THREADS) for n in range(5)}
+    handles = [kit.open() for _ in range(THREADS)]
+
+    def create(t: int) -> list[tuple[str, bytes]]:
+        return [(kit.put(contents[t, n], f"{t}-{n}", store=handles[t]).id, contents[t, n]) for n in range(5)]
+
+    results = together(THREADS, create)
+    _none_failed(results, f"create 5 files on each of {THREADS} threads")
+    stored = [pair for result in results for pair in result]
+    _all_there(kit, stored, f"{len(stored)} files created on {THREADS} threads")
+
+
+def _none_failed(results: list[Any], did: str) -> None:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise broken(did, "no error", show(result)) from result
+
+
+def _all_there(kit: Kit, stored: list[tuple[str, bytes]], did: str) -> None:
+    ids = [file_id for file_id, _ in stored]
+    expect(len(set(ids)), len(ids), f"the number of different ids of {did}")
+    listed = kit.listed()
+    expect(sorted(listed), sorted(ids), f"list() after {did}")
+    other = kit.open()
+    for file_id, data in stored:
+        expect(other.get_content(file_id), data, f"get_content of one of {did}")
+
+
+@check("concurrent.reader_never_sees_partial")
+def reader_never_sees_partial(kit: Kit) -> None:
+    """A look between the chunks of an upload, then a reader beside a writer that creates and deletes."""
+    data = kit.noise(300_000)
+    other = kit.open()
+    kept = kit.put(b"stays")
+
+    def watched() -> Iterator[bytes]:
+        for start in range(0, len(data), 60_000):
+            yield data[start : start + 60_000]
+            expect([f.id for f in other.list()], [kept.id], f"list() on another handle after {start + 60_000} bytes")
+
+    file = kit.put(watched())
+    expect(other.get_content(file.id), data, "get_content on another handle, after create returned")
+
+    done = threading.Event()
+
+    def write() -> None:
+        try:
+            for _ in range(40):
+                kit.store.delete(kit.put(data).id)
+        finally:
+            done.set()
+
+    def read() -> int:
+        seen = 0
+        reader = kit.open()
+        while not done.is_set():
+            for found in reader.list():
+                try:
+                    content = reader.get_content(found.id)
+                except FileNotFound:
+                    continue
+                seen += 1
+                wanted = b"stays" if found.id == kept.id else data
+                expect(content, wanted, "get_content of a listed file, while another thread creates and deletes")
+        return seen
+
+    results = together(3, lambda n: write() if n == 0 else read())
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+@check("concurrent.delete_race_one_winner", needs=Capability.EXCLUSIVE_REMOVE)
+def delete_race_one_winner(kit: Kit) -> None:
+    """Thirty files, each deleted by six threads at one moment through handles of their own."""
+    racers = 6
+    handles = [kit.open() for _ in range(racers)]
+    for _ in range(30):
+        file_id = kit.put(b"contested").id
+        results = together(racers, lambda n: handles[n].delete(file_id))
+        for result in results:
+            if result is not None and not isinstance(result, FileNotFound):
+                raise broken(f"delete one file on {racers} threads", "one success, FileNotFound for the others", result)
+        winners = sum(result is None for result in results)
+        expect(winners, 1, f"the number of successes when {racers} threads delete one file at once")
+        expect(kit.listed(), [], "list() after the race")
+
+
+@check("concurrent.processes_create", needs=Capability.SHARED)
+def processes_create(kit: Kit) -> None:
+    """Four processes start at one moment and create eight files each."""
+    kit.store  # noqa: B018 - the location exists before the processes open it
+    with Nursery(kit.target) as nursery:
+        outcomes = nursery.run("create", kit.url, copies=4, count=8, size=30_000)
+    stored = []
+    for outcome in outcomes:
+        if outcome.error:
+            raise broken("create 8 files in each of 4 processes", "no error", outcome.error)
+        stored += [(m["id"], m["sha256"]) for m in outcome.said]
+    expect(len(stored), 32, "the number of files that 4 processes said they created")
+    expect(sorted(kit.listed()), sorted(i for i, _ in stored), "list() after 4 processes created 8 files each")
+    report = kit.open().verify()
+    expect([p.detail for p in report.problems], [], "verify() after 4 processes created 8 files each")
+
+
+@check("concurrent.handle_shared_by_threads")
+def handle_shared_by_threads(kit: Kit) -> None:
+    """Eight threads create, read, list and delete through one handle."""
+    store = kit.store
+    contents = [[kit.noise(70_000 + 100 * t + n) for n in range(6)] for t in range(THREADS)]
+
+    def work(t: int) -> list[tuple[str, bytes]]:
+        kept = []
+        for n, data in enumerate(contents[t]):
+            file = kit.put(data, f"{t}-{n}")
+            expect(store.get_content(file.id), data, "get_content of one's own file, one handle on 8 threads")
+            expect(store.get(file.id).filename, f"{t}-{n}", "get of one's own file, one handle on 8 threads")
+            expect(file.id in [f.id for f in store.list()], True, "one's own file is listed, one handle on 8 threads")
+            with store.open(file.id) as stream:
+                stream.seek(n * 1000)
+                expect(stream.read(5000), data[n * 1000 :][:5000], "open, seek and read, one handle on 8 threads")
+            if n % 2:
+                store.delete(file.id)
+            else:
+                kept.append((file.id, data))
+        return kept
+
+    results = together(THREADS, work)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    _all_there(kit, [pair for result in results for pair in result], f"what {THREADS} threads kept through one handle")
+
+
+@check("concurrent.cancelled_create_leaves_nothing")
+def cancelled_create_leaves_nothing(kit: Kit) -> None:
+    """Cancelled while its source is awaited: before the first chunk, after one, after several."""
+    import anyio
+
+    from holdall.aio import AsyncFileStore
+
+    async def cancelled_after(chunks: int) -> None:
+        waiting = anyio.Event()
+
+        async def source() -> AsyncIterator[bytes]:
+            for _ in range(chunks):
+                yield b"z" * 100_000
+            waiting.set()
+            await anyio.sleep_forever()
+
+        store = AsyncFileStore(kit.store)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: store.create("cancelled.bin", source(), purpose="user_data"))
+            with anyio.fail_after(_PATIENCE_SECONDS):
+                await waiting.wait()
+            tasks.cancel_scope.cancel()
+
+    for chunks in (0, 1, 5):
+        anyio.run(cancelled_after, chunks)
+        expect(kit.listed(), [], f"list() after a create that was cancelled after {chunks} chunks")
+    data = kit.noise(1000)
+    try:
+        file = kit.put(data)
+    except (HoldallError, InvalidRequest) as error:
+        raise broken("create after cancelled creates", "it works", error) from error
+    expect(kit.listed(), [file.id], "list() after a create that was not cancelled")

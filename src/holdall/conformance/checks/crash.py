@@ -1,1 +1,149 @@
-"""To come."""
+"""Processes that are killed: what they acknowledged is there, what they had begun is there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdall.backend import Capability
+from holdall.conformance._kit import Kit, NotChecked, broken, expect, show
+from holdall.conformance._process import Nursery, Outcome
+from holdall.conformance._registry import check
+from holdall.errors import FileNotFound, HoldallError
+
+OUTLIVING = Capability.PERSISTENT | Capability.SHARED
+MOST_KILLS = 40
+SIZE = 20_000
+
+
+def _points(outcome: Outcome, did: str) -> list[int]:
+    """Where to kill: every point, or forty spread over them."""
+    if outcome.error:
+        raise broken(f"{did} in another process", "no error", outcome.error)
+    total = outcome.value("points") or 0
+    if not total:
+        raise NotChecked(f"{did} made no call that could be interrupted")
+    if total <= MOST_KILLS:
+        return list(range(1, total + 1))
+    return sorted({1 + n * (total - 1) // (MOST_KILLS - 1) for n in range(MOST_KILLS)})
+
+
+def _kill(nursery: Nursery, task: str, url: str, **arguments: int | str) -> Outcome:
+    outcome = nursery.one(task, url, **arguments)
+    if not outcome.killed and outcome.error:
+        raise broken(f"{task} in another process", "no error", outcome.error)
+    return outcome
+
+
+def _survivors(kit: Kit, known: dict[str, bytes], did: str, may_appear: bytes) -> None:
+    """Everything known is whole; at most one more file is there, and whole. Forgets nothing, adds it to `known`."""
+    store = kit.open()
+    listed = [f.id for f in store.list()]
+    for file_id in known:
+        expect(file_id in listed, True, f"an earlier file is listed, {did}")
+    new = [file_id for file_id in listed if file_id not in known]
+    if len(new) > 1:
+        raise broken(did, "at most one new file", f"{len(new)} new files")
+    for file_id in new:
+        try:
+            content = store.get_content(file_id)
+        except HoldallError as error:
+            raise broken(f"get_content of a file that is listed {did}", "all of it", error) from error
+        expect(content, may_appear, f"get_content of a file that is listed {did}")
+        known[file_id] = may_appear
+    for file_id, data in list(known.items())[:1]:
+        expect(store.get_content(file_id), data, f"get_content of an earlier file, {did}")
+    problems = store.verify().problems
+    if problems:
+        raise broken(f"verify() {did}", "no problem", problems[0].detail)
+    store.close()
+
+
+def _swept(kit: Kit, did: str) -> None:
+    store = kit.open()
+    before = kit.listed()
+    store.sweep(older_than=0)
+    expect(kit.listed(), before, f"list() after sweep, {did}")
+    left = [d.name for d in store.backend.debris()]
+    expect(left, [], f"leftovers that sweep(older_than=0) leaves, {did}")
+    found = kit.leftovers()
+    if found is not None:
+        expect(found, [], f"leftovers in the storage after sweep(older_than=0), {did}")
+
+
+@check("crash.create_killed_anywhere_is_all_or_nothing", needs=OUTLIVING)
+def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
+    """Killed before each call that acts on the storage, and between the chunks of a longer upload."""
+    known = {kit.put(b"was there before").id: b"was there before"}
+    with Nursery(kit.target) as nursery:
+        dry = nursery.one("create_killed", kit.url, at=0, size=SIZE)
+        points = _points(dry, "create")
+        known[dry.value("id")] = b"x" * SIZE
+        for at in points:
+            outcome = _kill(nursery, "create_killed", kit.url, at=at, size=SIZE)
+            did = f"after a process was killed at step {at} of {points[-1]} of create"
+            _survivors(kit, known, did, b"x" * SIZE)
+            if not outcome.killed:
+                expect(outcome.value("id") in known, True, "a file whose create returned is listed")
+        for after in (0, 10_000, 300_000):
+            _kill(nursery, "create_while_killed_reading", kit.url, after=after, size=400_000)
+            _survivors(kit, known, f"after a process was killed when {after} bytes were uploaded", b"y" * 400_000)
+    _swept(kit, "after processes were killed in create")
+
+
+@check("crash.delete_killed_anywhere_is_all_or_nothing", needs=OUTLIVING)
+def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
+    """Killed before each call that acts on the storage."""
+    data = kit.noise(SIZE)
+    known = {kit.put(b"was there before").id: b"was there before"}
+    new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a name for what is repeated
+    with Nursery(kit.target) as nursery:
+        points = _points(nursery.one("delete_killed", kit.url, at=0, file_id=new()), "delete")
+        for at in points:
+            file_id = new()
+            outcome = _kill(nursery, "delete_killed", kit.url, at=at, file_id=file_id)
+            did = f"after a process was killed at step {at} of {points[-1]} of delete"
+            there = _whole_or_gone(kit, file_id, data, did)
+            if not outcome.killed:
+                expect(there, False, "a file whose delete returned is there")
+            if there:
+                kit.open().delete(file_id)
+            _survivors(kit, known, did, data)
+    _swept(kit, "after processes were killed in delete")
+
+
+def _whole_or_gone(kit: Kit, file_id: str, data: bytes, did: str) -> bool:
+    store = kit.open()
+    try:
+        content = store.get_content(file_id)
+    except FileNotFound:
+        expect(file_id in [f.id for f in store.list()], False, f"a file that is gone is listed, {did}")
+        return False
+    except HoldallError as error:
+        raise broken(f"get_content {did}", "all of it, or FileNotFound", show(error)) from error
+    finally:
+        store.close()
+    expect(content, data, f"get_content {did}")
+    expect(file_id in kit.listed(), True, f"a file that can be read is listed, {did}")
+    return True
+
+
+@check("crash.acknowledged_create_is_there", needs=OUTLIVING)
+def acknowledged_create_is_there(kit: Kit) -> None:
+    """Killed at the moment create has returned, with a small and with a large file."""
+    kit.store  # noqa: B018 - the location exists before the processes open it
+    with Nursery(kit.target) as nursery:
+        for size in (0, 100, 70_000, 3_000_000):
+            outcome = nursery.one("create_and_die", kit.url, size=size)
+            did = f"get_content of a file of {size} bytes whose process was killed right after create returned"
+            file_id = outcome.value("id")
+            if file_id is None:
+                raise broken("create in another process", "an id", outcome.error or "nothing")
+            with kit.open() as store:
+                try:
+                    content = store.get_content(file_id)
+                except HoldallError as error:
+                    raise broken(did, f"{size} bytes", error) from error
+                expect(len(content), size, f"the length of {did}")
+                expect(store.get(file_id).sha256, outcome.value("sha256"), "its sha256")
+                expect(store.verify().problems, (), "verify()")
+            expect(file_id in kit.listed(), True, "it is listed")
