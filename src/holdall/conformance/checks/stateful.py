@@ -41,7 +41,7 @@ def model_agrees(kit: Kit) -> None:
 
 def _machine(kit: Kit) -> Any:
     from hypothesis import strategies as st
-    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+    from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
     sizes = st.sampled_from(SIZES) | st.integers(0, 300_000)
     handles = st.integers(0, 1)
@@ -65,6 +65,8 @@ def _machine(kit: Kit) -> Any:
             expect(file.id in self.model, False, "a new id is one that was there")
             expect((file.bytes, file.metadata), (size, metadata), f"create({size} bytes): bytes and metadata")
             self.model[file.id] = (data, file)
+            content = self.handles[1 - handle].get_content(file.id)
+            expect(content, data, f"get_content of {size} bytes on the other handle, after create")
             return file.id
 
         @rule(handle=handles, file_id=files, start=st.integers(0, 70_000), length=st.integers(0, 70_000))
@@ -82,7 +84,7 @@ def _machine(kit: Kit) -> Any:
             else:
                 expect(store.get_content(file_id, start, start + length), data[start : start + length], did)
 
-        @rule(handle=handles, file_id=consumes(files))
+        @rule(handle=handles, file_id=files)
         def delete(self, handle: int, file_id: str) -> None:
             store = self.handles[handle]
             if self.model.pop(file_id, None) is None:

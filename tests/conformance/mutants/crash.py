@@ -1,0 +1,146 @@
+"""Mutants of the crash checks: what a killed process leaves half done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from tests.conformance.mutants._base import LocalBackend, mutant
+from tests.conformance.mutants._disk import DiskMutant, PlainStagedFile
+
+
+class _MetadataFirst(PlainStagedFile):
+    def publish(self, meta: bytes) -> None:
+        self.data.close()
+        os.mkdir(self.final)
+        self.write_meta(self.final, meta)
+        os.rename(os.path.join(self.folder, "data.bin"), os.path.join(self.final, "data.bin"))
+        os.rmdir(self.folder)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing")
+class PublishesMetadataFirst(DiskMutant):
+    """The metadata is there a moment before the data."""
+
+    staged = _MetadataFirst
+
+
+class _InPlace(PlainStagedFile):
+    def publish(self, meta: bytes) -> None:
+        self.data.close()
+        os.mkdir(self.final)
+        os.rename(os.path.join(self.folder, "data.bin"), os.path.join(self.final, "data.bin"))
+        os.rmdir(self.folder)
+        with open(os.path.join(self.final, "meta.json"), "xb", buffering=0) as file:
+            file.write(meta[:20])
+            file.write(meta[20:])
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing")
+class WritesMetadataInPlace(DiskMutant):
+    """The metadata is written where it is read, in two parts."""
+
+    staged = _InPlace
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class NeverFindsDebris(LocalBackend):
+    """What dead processes leave stays for ever."""
+
+    def debris(self) -> Any:
+        return iter(())
+
+
+class _SharedScratch(PlainStagedFile):
+    def __init__(self, root: str, file_id: str) -> None:
+        super().__init__(root, file_id)
+        self.log = os.path.join(root, ".index")
+
+    def publish(self, meta: bytes) -> None:
+        ids = self._ids()
+        os.truncate(self.log, 0) if os.path.exists(self.log) else None
+        super().publish(meta)
+        with open(self.log, "w", encoding="utf-8") as file:
+            file.write("\n".join([*ids, os.path.basename(self.final)]))
+
+    def _ids(self) -> list[str]:
+        try:
+            with open(self.log, encoding="utf-8") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class RewritesItsIndex(DiskMutant):
+    """Keeps the ids in a file that is emptied and written again: a kill between loses every other file."""
+
+    staged = _SharedScratch
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        try:
+            with open(os.path.join(self._root, ".index"), encoding="utf-8") as file:
+                known = set(file.read().split())
+        except FileNotFoundError:
+            known = set()
+        return (i for i in super().list_ids(after, before) if i in known)
+
+
+@mutant("crash.delete_killed_anywhere_is_all_or_nothing")
+class RemovesDataFirst(LocalBackend):
+    """A delete that is killed half-way leaves metadata without bytes."""
+
+    def remove(self, file_id: str) -> None:
+        self.read_meta(file_id)
+        os.unlink(os.path.join(self._root, file_id, "data.bin"))
+        os.unlink(os.path.join(self._root, file_id, "meta.json"))
+        os.rmdir(os.path.join(self._root, file_id))
+
+
+@mutant("crash.delete_killed_anywhere_is_all_or_nothing")
+class RemovesTheTree(LocalBackend):
+    """`rmtree`, in whatever order the directory has."""
+
+    def remove(self, file_id: str) -> None:
+        self.read_meta(file_id)
+        shutil.rmtree(os.path.join(self._root, file_id))
+
+
+class _KeepsTheTail(PlainStagedFile):
+    def __init__(self, root: str, file_id: str) -> None:
+        super().__init__(root, file_id)
+        self.size = 0
+        self.tail: list[bytes] = []
+
+    def write(self, chunk: Any) -> None:
+        self.size += len(chunk)
+        if self.size > 1_000_000:
+            self.tail.append(bytes(chunk))
+        else:
+            super().write(chunk)
+
+
+@mutant("crash.acknowledged_create_is_there")
+class WritesTheTailOnClose(DiskMutant):
+    """What is over a megabyte stays in memory until the store is closed."""
+
+    staged = _KeepsTheTail
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.pending: list[_KeepsTheTail] = []
+
+    def stage(self, file_id: str) -> Any:
+        staged = super().stage(file_id)
+        self.pending.append(staged)
+        return staged
+
+    def close(self) -> None:
+        for staged in self.pending:
+            path = os.path.join(staged.final, "data.bin")
+            if staged.tail and os.path.exists(path):
+                with open(path, "ab") as file:
+                    file.writelines(staged.tail)
+        self.pending = []
+        super().close()
