@@ -131,14 +131,18 @@ def _discard_unfinished(name: str, staging_fd: int) -> None:
 
 
 def _describe(name: str, prefix: str, kind: str, file_id: str | None, dir_fd: int) -> Iterator[Debris]:
-    size, modified_at = 0, 0.0
     try:
         own = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        modified_at = max(own.st_mtime, own.st_ctime)
+    except FileNotFoundError:
+        return
+    size, modified_at = 0, max(own.st_mtime, own.st_ctime)
+    try:
         fd = open_directory(name, dir_fd)
     except FileNotFoundError:
         return
-    except OSError:
+    except OSError as error:
+        if error.errno not in NOT_A_DIRECTORY:
+            raise
         # A stray file or link: it is described by itself.
         yield Debris(prefix + name, "stray file", file_id, own.st_size, modified_at)
         return
