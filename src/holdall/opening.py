@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 import platformdirs
+import pydantic_core
 
 from holdall import registry
-from holdall.errors import HoldallError, storage_error
+from holdall._guard import Guard
+from holdall.errors import HoldallError
 from holdall.options import split_options
 from holdall.store import FileStore
 from holdall.url import StoreURL
@@ -33,28 +35,32 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     """Open the store at `url`; make its location if it is absent.
 
     `url` is a store URL or the path of a local directory, by default that of `default_url()`. `options` are the same as
-    in the URL's query, and win over it. `store.url` opens the same store again.
+    in the URL's query, and win over it; None is the option's default. `store.url` opens the same store again.
 
     Raises `InvalidStoreURL` (and its subclass `UnknownScheme`), `PluginLoadError`, and `StorageError` if the location
-    cannot be used.
+    cannot be used. Their messages hold no secret of the URL, whatever the backend wrote into them.
     """
     parsed = url if isinstance(url, StoreURL) else default_url() if url is None else StoreURL.parse(url)
     backend_class = registry.load(parsed.scheme)
-    store_options, backend_options = split_options(parsed.scheme, {**parsed.query, **options}, backend_class.Options)
+    given = {name: value for name, value in {**parsed.query, **options}.items() if value is not None}
     parsed = parsed.with_options({name: _as_text(value) for name, value in options.items()})
     try:
-        backend = backend_class.from_url(parsed, backend_options)
+        store_options, backend_options = split_options(parsed.scheme, given, backend_class.Options)
+        with Guard(str(parsed), "open"):
+            backend = backend_class.from_url(parsed, backend_options)
     except HoldallError as error:
-        error.backend = error.backend or str(parsed)
-        error.operation = error.operation or "open"
+        if (safe := parsed.redact(str(error))) != str(error):
+            error.args = (safe,)
         raise
-    except OSError as error:
-        raise storage_error(error, "open", backend=str(parsed)) from error
     return FileStore(backend, url=parsed, max_bytes=int(store_options.max_bytes))
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+def _as_text(value: Any) -> str | None:
+    """An option's value as it stands in a URL: what reads back as the same value."""
     secret = getattr(value, "get_secret_value", None)
-    return str(secret() if secret else value)
+    plain = secret() if secret else pydantic_core.to_jsonable_python(value, fallback=str)
+    if plain is None:
+        return None
+    if isinstance(plain, bytes):
+        return plain.decode()
+    return str(plain).lower() if isinstance(plain, bool) else str(plain)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
-from pydantic import ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import ByteSize, ConfigDict, Field, SecretBytes, SecretStr, ValidationError
 
 from holdall.backend import BackendOptions
 from holdall.errors import InvalidStoreURL, PluginLoadError
-from holdall.url import is_secret_name
+from holdall.url import is_secret_name, without_passwords
 
 __all__ = ["DEFAULT_MAX_BYTES", "StoreOptions", "nearest", "split_options"]
 
 DEFAULT_MAX_BYTES = 512 * 1024 * 1024
+
+_SHOWN_CHARACTERS = 100
+_SECRET_TYPES = (SecretStr, SecretBytes)
+_OWN_WORDS = frozenset({"value_error", "assertion_error"})
 
 
 class StoreOptions(BackendOptions):
@@ -38,6 +42,13 @@ def split_options(
         raise PluginLoadError(
             f"the backend of {scheme}:// has an option {min(own & theirs)!r}, which is the store's; rename it there"
         )
+    for name in sorted(theirs):
+        is_secret = any(part in _SECRET_TYPES for part in _parts(backend_options.model_fields[name].annotation))
+        if is_secret and not is_secret_name(name):
+            raise PluginLoadError(
+                f"the option {name!r} of {scheme}:// is a secret, but its name does not say so and would be shown with "
+                f"its value; rename it there, such as to {name + '_secret'!r}"
+            )
     for name in options:
         if name not in own | theirs:
             raise InvalidStoreURL(_unknown(scheme, name, own | theirs))
@@ -72,13 +83,16 @@ def _ill_typed(scheme: str, error: ValidationError, backend_options: type[Backen
         return f"{scheme}:// needs the option {name!r}; add ?{name}=… to the URL"
     fields = StoreOptions.model_fields | backend_options.model_fields
     annotation = fields[name].annotation if name in fields else None
-    secret = is_secret_name(name) or SecretStr in (annotation, *get_args(annotation))
-    value = first["input"]
-    shown = "" if secret else f" cannot be {value!r}"
-    choices = _choices(first["type"], annotation)
-    meant = None if secret else nearest(str(value).lower(), choices)
+    if is_secret_name(name):
+        # The words of a validator of the backend's own may quote the value.
+        why = "it is not accepted" if first["type"] in _OWN_WORDS else _without_prefix(first["msg"])
+        return f"option {name!r} of {scheme}://: {why}"
+    shown = without_passwords(repr(first["input"]))
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = shown[:_SHOWN_CHARACTERS] + "…"
+    meant = nearest(str(first["input"]).lower(), _choices(first["type"], annotation))
     hint = f"; did you mean {meant!r}?" if meant else ""
-    return f"option {name!r} of {scheme}://{shown}: {_without_prefix(first['msg'])}{hint}"
+    return f"option {name!r} of {scheme}:// cannot be {shown}: {_without_prefix(first['msg'])}{hint}"
 
 
 def _without_prefix(message: str) -> str:
@@ -88,6 +102,20 @@ def _without_prefix(message: str) -> str:
 def _choices(kind: str, annotation: Any) -> list[str]:
     if kind in {"bool_parsing", "bool_type"}:
         return ["true", "false"]
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return [str(member.value) for member in annotation]
-    return [str(choice) for choice in get_args(annotation)]
+    choices: list[str] = []
+    for part in _parts(annotation):
+        if isinstance(part, enum.EnumType):
+            members: Iterable[enum.Enum] = part
+            choices += [str(member.value) for member in members]
+        elif isinstance(part, (str, int)):
+            choices.append(str(part))
+    return choices
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types and literals that an annotation is made of."""
+    parts = get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _parts(part)

@@ -33,11 +33,16 @@ from urllib.parse import quote, unquote
 
 from holdall.errors import InvalidStoreURL
 
-__all__ = ["REDACTED", "StoreURL", "is_secret_name"]
+__all__ = ["REDACTED", "StoreURL", "is_secret_name", "without_passwords"]
 
 REDACTED: Final = "***"
 
-_SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?)://", re.IGNORECASE | re.ASCII)
+# What a URL looks like that lost a slash; a path with such a start can be written with a leading "./".
+_ALMOST_URL = re.compile(r"([a-z][a-z0-9.+-]+):(?:/|$)", re.IGNORECASE | re.ASCII)
+_INNER_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
+_ADDRESS = re.compile(r"\[[^\]]*\]").fullmatch
+_WORD = re.compile(r"[\w.+-]{1,40}").fullmatch
 _SECRET_NAME = re.compile(
     r"secret|passw|passphrase|pwd|token|credential|signature|connection_string|api_?key|(^|_)key$|access_key|account_key"
     r"|(^|_)sas($|_)|(^|_)sig$|(^|_)auth"
@@ -53,7 +58,8 @@ def is_secret_name(option: str) -> bool:
 class StoreURL:
     """A parsed store URL. `str` and `repr` never show a secret; `reveal()` does.
 
-    Secrets are the password of the authority and every option whose name says so (`is_secret_name`).
+    Secrets are the password of the authority, every option whose name says so (`is_secret_name`), and a password
+    inside an option that is a URL itself.
     """
 
     scheme: str
@@ -76,7 +82,7 @@ class StoreURL:
         Raises `InvalidStoreURL`, whose message shows no secret.
         """
         if isinstance(text, os.PathLike):
-            return cls._from_path(os.fspath(text))
+            return cls._from_path(os.fsdecode(text))
         if not isinstance(text, str):
             raise InvalidStoreURL(f"a store URL is text or a path, not {type(text).__name__}")
         if any(ord(c) < 32 or ord(c) == 127 for c in text):
@@ -86,13 +92,22 @@ class StoreURL:
             return cls._from_url(match[1].lower(), text[match.end() :])
         if "://" in text:
             bad = text.partition("://")[0]
-            raise InvalidStoreURL(f"{bad!r} is not a scheme: a scheme is letters, digits, '.' and '-', then '+driver'")
+            # More than a word may be half a URL with a secret in it.
+            shown = repr(bad) if _WORD(bad) else "what stands before ://"
+            raise InvalidStoreURL(f"{shown} is not a scheme: a scheme is letters, digits, '.' and '-', then '+driver'")
+        if almost := _ALMOST_URL.match(text):
+            raise InvalidStoreURL(
+                f"a URL has two slashes after its scheme: write {almost[1]}://… "
+                "(or ./ before the name of a directory with a ':')"
+            )
         if not text:
             raise InvalidStoreURL("the store URL is empty; give a URL such as file:///var/lib/files, or a path")
         if "?" in text:
             path = text.partition("?")[0]
+            # An '@' makes it likely that a URL with a secret was meant.
+            shown = "/…" if "@" in path else quote(os.path.abspath(path), errors="replace")
             raise InvalidStoreURL(
-                f"a path takes no options: write file://{quote(os.path.abspath(path))}?… for options, "
+                f"a path takes no options: write file://{shown}?… for options, "
                 "or %3F in a file:// URL for a '?' in the name"
             )
         return cls._from_path(os.path.expanduser(text))
@@ -101,10 +116,12 @@ class StoreURL:
     def _from_path(cls, path: str) -> StoreURL:
         if "\0" in path:
             raise InvalidStoreURL("a path cannot hold a NUL character")
+        _check_unicode(path)
         return cls("file", path=os.path.abspath(path))
 
     @classmethod
     def _from_url(cls, scheme: str, rest: str) -> StoreURL:
+        _check_unicode(rest)
         if "#" in rest:
             raise InvalidStoreURL(f"in a {scheme}:// URL a '#' must be written %23")
         location, _, query = rest.partition("?")
@@ -121,12 +138,22 @@ class StoreURL:
             username=_decode(scheme, username) if at else None,
             password=_decode(scheme, password) if colon else None,
             path=_decode(scheme, slash + path),
-            query=MappingProxyType(_parse_query(scheme, query)),
+            query=MappingProxyType(_parse_query(scheme, query, secret=bool(colon))),
         )
 
-    def with_options(self, options: Mapping[str, str]) -> StoreURL:
-        """The same URL with these options set."""
-        return dataclasses.replace(self, query=MappingProxyType({**self.query, **options}))
+    def with_options(self, options: Mapping[str, str | None]) -> StoreURL:
+        """The same URL with these options set; with None, an option is left out."""
+        query = {name: value for name, value in {**self.query, **options}.items() if value is not None}
+        return dataclasses.replace(self, query=MappingProxyType(query))
+
+    def redact(self, text: str) -> str:
+        """A text, such as an error message, without the secrets of this URL."""
+        secrets = [self.password, *(value for name, value in self.query.items() if is_secret_name(name))]
+        # The longest first: one may be part of another. What is as short as a syllable stands in every text.
+        for secret in sorted((s for s in secrets if s and len(s) > 3), key=len, reverse=True):
+            for spelling in {secret, quote(secret, safe=""), repr(secret)[1:-1]}:
+                text = text.replace(spelling, REDACTED)
+        return without_passwords(text)
 
     def child(self, name: str) -> StoreURL:
         """The URL of a location below this one: `name` as one more segment of the path, the options unchanged.
@@ -149,14 +176,15 @@ class StoreURL:
         return f"StoreURL({str(self)!r})"
 
     def __hash__(self) -> int:
-        return hash(self.reveal())
+        # Not of the text: equal URLs may have their options in another order.
+        return hash((self.scheme, self.host, self.port, self.username, self.password, self.path, *sorted(self.query)))
 
     def __reduce__(self) -> tuple[object, ...]:
         # A MappingProxyType cannot be pickled.
         return StoreURL.parse, (self.reveal(),)
 
     def _text(self, *, hide: bool) -> str:
-        authority = quote(self.host, safe="[]:" if self.host.startswith("[") else "")
+        authority = quote(self.host, safe="[]:" if _ADDRESS(self.host) else "")
         if self.port is not None:
             authority += f":{self.port}"
         if self.username is not None:
@@ -167,10 +195,28 @@ class StoreURL:
         text = f"{self.scheme}://{authority}{quote(self.path)}"
         if self.query:
             text += "?" + "&".join(
-                f"{quote(name, safe='')}=" + (REDACTED if hide and is_secret_name(name) else quote(value, safe="/:,"))
+                f"{quote(name, safe='')}=" + (_hide(name, value) if hide else quote(value, safe="/:,"))
                 for name, value in self.query.items()
             )
         return text
+
+
+def _hide(name: str, value: str) -> str:
+    if is_secret_name(name):
+        return REDACTED
+    return quote(without_passwords(value), safe="/:,*")
+
+
+def without_passwords(text: str) -> str:
+    """A text for showing: the password of a URL in it is replaced by `***`."""
+    return _INNER_PASSWORD.sub(rf"\1:{REDACTED}@", text)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidStoreURL("the store URL or path is not UTF-8, so it cannot be written as a URL") from None
 
 
 def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
@@ -183,7 +229,7 @@ def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
         host, colon, port = hostport.partition(":")
     if not colon:
         return host, None
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         # The text may be half of a secret that was not percent-encoded: it is not shown.
         raise InvalidStoreURL(
             f"the port of this {scheme}:// URL is not a number from 1 to 65535 "
@@ -192,17 +238,20 @@ def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
     return host, int(port)
 
 
-def _parse_query(scheme: str, query: str) -> dict[str, str]:
+def _parse_query(scheme: str, query: str, *, secret: bool) -> dict[str, str]:
+    """The options of a query. `secret` says whether a secret stands before it."""
     options: dict[str, str] = {}
     for item in filter(None, query.split("&")):
         raw_name, equals, raw_value = item.partition("=")
         name = _decode(scheme, raw_name)
         if not name or not equals:
-            shown = repr(name) if name and not is_secret_name(name) else "an option"
+            # Behind a secret it may be the rest of it, after an '&' that was not percent-encoded.
+            shown = "an option" if secret or not _WORD(name) or is_secret_name(name) else repr(name)
             raise InvalidStoreURL(f"{shown} of this {scheme}:// URL has no value: options are written name=value")
         if name in options:
             raise InvalidStoreURL(f"option {name!r} stands twice in this {scheme}:// URL; keep one")
         options[name] = _decode(scheme, raw_value)
+        secret = secret or is_secret_name(name)
         # Compared as written: a secret that really is *** can be given percent-encoded.
         if raw_value == REDACTED and is_secret_name(name):
             raise InvalidStoreURL(_hidden(scheme, f"option {name!r}"))
