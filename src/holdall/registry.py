@@ -8,7 +8,7 @@ from typing import Any
 
 from stevedore.driver import DriverManager
 
-from holdall.backend import Backend
+from holdall.backend import Backend, BackendOptions
 from holdall.errors import PluginLoadError, UnknownScheme
 from holdall.options import nearest
 
@@ -78,13 +78,23 @@ def load(scheme: str) -> type[Backend]:
         raise PluginLoadError(f"{scheme}:// is registered twice, by {claims}; uninstall one of them")
     try:
         plugin = _Manager(NAMESPACE, scheme).driver
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginLoadError(
             f"the backend of {scheme}:// from {_package(points[0])} does not load: {type(error).__name__}: {error}"
         ) from error
     if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
         raise PluginLoadError(
             f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but is no holdall.Backend class"
+        )
+    if plugin.__abstractmethods__:
+        raise PluginLoadError(
+            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but does not implement "
+            f"{', '.join(sorted(plugin.__abstractmethods__))}"
+        )
+    if not (isinstance(plugin.Options, type) and issubclass(plugin.Options, BackendOptions)):
+        raise PluginLoadError(
+            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but its Options are no "
+            "subclass of holdall.backend.BackendOptions"
         )
     return plugin
 
