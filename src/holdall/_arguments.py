@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pydantic_core
@@ -21,8 +22,9 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 100
 _MAX_PURPOSE_CHARS = 64
 _MAX_CONTENT_TYPE_CHARS = 255
-# 1 January 10000: past what datetime can express, nobody means a time.
-_END_OF_TIME = 253_402_300_800
+_SHOWN_CHARACTERS = 100
+# Nearly 8000 years: a time that lies further ahead cannot be shown as a date.
+_LONGEST_SECONDS = 250_000_000_000
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
@@ -72,7 +74,8 @@ def metadata(value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise InvalidRequest(f"metadata must be a dict, not {type(value).__name__}")
-    copy: dict[str, Any] = _json(value, "metadata", 0)
+    # Every value takes a byte at least. Counting them also ends the walk through an object that contains itself.
+    copy: dict[str, Any] = _json(value, "metadata", 0, iter(range(MAX_METADATA_BYTES)))
     try:
         size = len(pydantic_core.to_json(copy))
     except ValueError as error:
@@ -82,18 +85,23 @@ def metadata(value: Any) -> dict[str, Any] | None:
     return copy
 
 
-def _json(value: Any, where: str, depth: int) -> Any:
+def _json(value: Any, where: str, depth: int, allowance: Iterator[int]) -> Any:
     # Exact types: a subclass or a tuple would come back as something else.
     if depth > MAX_METADATA_DEPTH:
         raise InvalidRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
+    if next(allowance, None) is None:
+        raise InvalidRequest(f"metadata is over {MAX_METADATA_BYTES} bytes of JSON, which is the most that is kept")
     kind = type(value)
     if kind is dict:
         for key in value:
             if type(key) is not str:
-                raise InvalidRequest(f"{where} has the key {key!r}; the keys of a JSON object are text")
-        return {_text(f"a key of {where}", k): _json(v, f"{where}[{k!r}]", depth + 1) for k, v in value.items()}
+                raise InvalidRequest(f"{where} has the key {_shown(key)}; the keys of a JSON object are text")
+        return {
+            _text(f"a key of {where}", k): _json(v, f"{where}[{_shown(k)}]", depth + 1, allowance)
+            for k, v in value.items()
+        }
     if kind is list:
-        return [_json(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return [_json(item, f"{where}[{i}]", depth + 1, allowance) for i, item in enumerate(value)]
     if kind is str:
         return _text(where, value)
     if kind is float and not math.isfinite(value):
@@ -127,16 +135,18 @@ def lifetime(value: Any) -> int | None:
     if value is None:
         return None
     whole = seconds("expires_after", value)
-    if whole < 1 or whole != int(whole) or whole > _END_OF_TIME:
-        raise InvalidRequest(f"expires_after must be a whole number of seconds, 1 or more, not {value!r}")
+    if whole < 1 or whole != int(whole):
+        raise InvalidRequest(f"expires_after must be a whole number of seconds, 1 or more, not {_shown(value)}")
     return int(whole)
 
 
 def seconds(name: str, value: Any) -> float:
     """A span of time, in seconds."""
     number = value.total_seconds() if isinstance(value, dt.timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not (0 <= number < math.inf):
-        raise InvalidRequest(f"{name} must be seconds, 0 or more, or a timedelta, not {value!r}")
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= _LONGEST_SECONDS:
+        raise InvalidRequest(
+            f"{name} must be seconds, from 0 to {_LONGEST_SECONDS}, or a timedelta, not {_shown(value)}"
+        )
     return float(number)
 
 
@@ -151,7 +161,7 @@ def order(value: Any) -> Literal["asc", "desc"]:
         return "asc"
     if value == "desc":
         return "desc"
-    raise InvalidRequest(f"order must be 'asc' or 'desc', not {value!r}")
+    raise InvalidRequest(f"order must be 'asc' or 'desc', not {_shown(value)}")
 
 
 def byte_range(start: Any, stop: Any, size_bytes: int) -> tuple[int, int]:
@@ -159,16 +169,25 @@ def byte_range(start: Any, stop: Any, size_bytes: int) -> tuple[int, int]:
     first = _whole("start", start, 0)
     last = size_bytes if stop is None else min(_whole("stop", stop, 0), size_bytes)
     if first > size_bytes:
-        raise InvalidRequest(f"start is {first}, past the end of the file ({size_bytes} bytes)")
-    if stop is not None and stop < first:
-        raise InvalidRequest(f"stop is {stop}, before start, which is {first}")
+        raise InvalidRequest(f"start is {_shown(first)}, past the end of the file ({size_bytes} bytes)")
+    if last < first:
+        raise InvalidRequest(f"stop is {last}, before start, which is {first}")
     return first, last
 
 
 def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{name} must be a whole number, not {value!r}")
+        raise InvalidRequest(f"{name} must be a whole number, not {_shown(value)}")
     if value < least or (most is not None and value > most):
         bounds = f"{least} or more" if most is None else f"from {least} to {most}"
-        raise InvalidRequest(f"{name} must be {bounds}, not {value}")
+        raise InvalidRequest(f"{name} must be {bounds}, not {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:
+        # An int of more than 4300 digits has no text (sys.set_int_max_str_digits).
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -108,7 +108,8 @@ class IdMinter:
     def mint(self) -> tuple[str, int]:
         """A new id, and its creation time in Unix seconds (UTC)."""
         entropy = int.from_bytes(os.urandom(10), "big")
-        ms = int(self._clock() * 1000)
+        # Before 1970 there is no id; a clock that is so wrong must not stop anybody from storing files.
+        ms = max(int(self._clock() * 1000), 0)
         with self._lock:
             if self._last_ms - self._STEP_BACK_MS <= ms <= self._last_ms:
                 ms = self._last_ms

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import pydantic_core
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from holdall.errors import CorruptMetadata
 
@@ -36,6 +37,24 @@ def to_purpose(text: Any) -> Any:
     return _BY_SPELLING.get(text, text) if isinstance(text, str) else text
 
 
+def _only_finite(value: Any) -> Any:
+    """JSON has no NaN or infinity, but its readers let them through."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"{item} is no number of JSON")
+    return value
+
+
+# What a signed 64-bit number holds: readers in other languages use one.
+_MOST: Final = 2**63 - 1
+
+
 class FileObject(BaseModel):
     """A stored file, as the Files API describes it, with four fields that the API does not have a name for.
 
@@ -51,17 +70,17 @@ class FileObject(BaseModel):
     """The uploader's name for it, verbatim; never a path to use."""
     purpose: Annotated[FilePurpose | str, Field(union_mode="left_to_right"), BeforeValidator(to_purpose)]
     """A `FilePurpose`; plain text if nobody knows it yet."""
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=_MOST)
     """Size in bytes."""
-    created_at: int = Field(ge=0)
+    created_at: int = Field(ge=0, le=_MOST)
     """Unix seconds, UTC."""
     status: str = "uploaded"
-    expires_at: int | None = Field(default=None, ge=0)
+    expires_at: int | None = Field(default=None, ge=0, le=_MOST)
     """Unix seconds, UTC, from which on the file is absent; None: never."""
     content_type: str | None = None
     sha256: str | None = None
     """SHA-256 of the bytes in lower-case hexadecimal; None for files of stores that did not compute one."""
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any] | None, AfterValidator(_only_finite)] = None
     """The caller's own JSON object, exactly as it was given; None if none was."""
 
     def __hash__(self) -> int:
@@ -121,8 +140,6 @@ def decode_meta(raw: bytes, file_id: str) -> FileObject:
         where = ".".join(map(str, first["loc"]))
         why = f"{where}: {first['msg']}" if where else first["msg"]
         raise _corrupt(file_id, why) from error
-    except UnicodeDecodeError as error:
-        raise _corrupt(file_id, "it is not UTF-8") from error
     if file.id != file_id:
         raise _corrupt(file_id, "it holds the metadata of another id")
     return file
