@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdall.errors import InvalidRequest
@@ -27,15 +27,15 @@ class Readable(Protocol):
 Source = bytes | bytearray | memoryview | Readable | os.PathLike[str] | Iterable[bytes]
 
 
-def chunks(data: Any) -> Iterator[Buffer]:
+def chunks(data: Any) -> Generator[Buffer, None, None]:
     """The bytes of `data` in chunks, in order, none of them empty.
 
     Takes bytes, an object with `.read(n)`, a path (`os.PathLike`), or an iterable of bytes. A source of the caller's is
     neither rewound nor closed, and its exceptions come through unchanged. Anything else is `InvalidRequest`, at once.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
-        return _slices(memoryview(data).cast("B"))
-    if hasattr(data, "read"):
+        return _slices(data)
+    if callable(getattr(data, "read", None)):
         return _from_reader(data)
     if isinstance(data, os.PathLike):
         return _from_path(os.fspath(data))
@@ -53,16 +53,24 @@ def size_hint(data: Any) -> int | None:
     return memoryview(data).nbytes if isinstance(data, (bytes, bytearray, memoryview)) else None
 
 
-def _slices(view: memoryview) -> Iterator[Buffer]:
-    if len(view) <= CHUNK_BYTES:
-        if len(view):
-            yield view
-        return
-    for start in range(0, len(view), CHUNK_BYTES):
-        yield view[start : start + CHUNK_BYTES]
+def _slices(data: Buffer) -> Generator[Buffer, None, None]:
+    # Views are released as soon as they were used: the source may then resize its buffer and fill it again.
+    with _bytes_of(data) as view:
+        for start in range(0, len(view), CHUNK_BYTES):
+            with view[start : start + CHUNK_BYTES] as chunk:
+                yield chunk
 
 
-def _from_reader(source: Readable) -> Iterator[Buffer]:
+def _bytes_of(data: Buffer) -> memoryview:
+    view = memoryview(data)
+    try:
+        return view.cast("B")
+    except TypeError:
+        # A view with gaps, or of items that only their maker understands.
+        return memoryview(view.tobytes())
+
+
+def _from_reader(source: Readable) -> Generator[Buffer, None, None]:
     while chunk := source.read(CHUNK_BYTES):
         yield from _checked(chunk)
     if chunk is None:
@@ -70,20 +78,20 @@ def _from_reader(source: Readable) -> Iterator[Buffer]:
     _checked(chunk)
 
 
-def _from_path(path: str) -> Iterator[Buffer]:
+def _from_path(path: str) -> Generator[Buffer, None, None]:
     # Unbuffered: chunks are as large as a buffer would be.
     with open(path, "rb", buffering=0) as file:
         yield from _from_reader(file)
 
 
-def _from_iterable(source: Iterable[Any]) -> Iterator[Buffer]:
+def _from_iterable(source: Iterable[Any]) -> Generator[Buffer, None, None]:
     for chunk in source:
         yield from _checked(chunk)
 
 
-def _checked(chunk: Any) -> Iterator[Buffer]:
+def _checked(chunk: Any) -> Generator[Buffer, None, None]:
     if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return _slices(memoryview(chunk).cast("B"))
+        return _slices(chunk)
     if isinstance(chunk, str):
         raise InvalidRequest("the source gives text; open the file in binary mode, or encode the text")
     raise InvalidRequest(f"the source gives {_a(chunk)} where bytes are needed")

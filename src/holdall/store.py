@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import hashlib
 import io
 import logging
 import threading
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from holdall import _arguments as arguments
 from holdall import ids
 from holdall._guard import Guard
+from holdall._intake import take_in, too_large
 from holdall._listing import walk
 from holdall._reader import RangeReader, read_exactly
 from holdall._sources import CHUNK_BYTES, chunks, size_hint
@@ -21,7 +22,6 @@ from holdall.backend import Capability
 from holdall.errors import (
     CorruptMetadata,
     FileNotFound,
-    FileTooLarge,
     HoldallError,
     IntegrityError,
     InvalidRequest,
@@ -134,15 +134,18 @@ class FileStore:
         known = arguments.size(expected_bytes)
         announced = max((n for n in (known, size_hint(data)) if n is not None), default=0)
         if announced > limit:
-            raise _too_large(filename, limit)
-        source = chunks(data)
+            raise too_large(filename, limit)
+        source = contextlib.closing(chunks(data))
 
         file_id, created_at = self._minter.mint()
-        with Guard(self._name, "create", file_id):
+        guard = Guard(self._name, "create", file_id)
+        with guard:
             staged = self._backend.stage(file_id)
         try:
-            size, digest = self._fill(staged, source, filename, file_id, limit=limit, expected=known)
-            _check_expected(filename, size, digest, known, sha256)
+            with source as pieces:
+                size, digest = take_in(
+                    pieces, staged.write, guard, filename, limit=limit, expected_bytes=known, expected_sha256=sha256
+                )
             file = FileObject(
                 id=file_id,
                 bytes=size,
@@ -151,7 +154,7 @@ class FileStore:
                 sha256=digest,
                 **fields,
             )
-            with Guard(self._name, "create", file_id):
+            with guard:
                 staged.publish(encode_meta(file))
         except BaseException:
             self._discard(staged, file_id)
@@ -212,9 +215,10 @@ class FileStore:
         start, stop = arguments.byte_range(start, stop, file.bytes)
         if start == stop:
             # Even an empty range of damaged data is an error, but it transfers nothing.
-            self._open_data(file, start, stop).close()
+            with Guard(self._name, "read", file_id):
+                self._open_data(file, start, stop).close()
             return b""
-        with self._open_data(file, start, stop) as stream, Guard(self._name, "read", file_id):
+        with Guard(self._name, "read", file_id), self._open_data(file, start, stop) as stream:
             return read_exactly(stream, stop - start, file_id)
 
     def open(self, file_id: str) -> BinaryIO:
@@ -297,30 +301,6 @@ class FileStore:
         most = self._backend.limits.max_file_bytes
         return limit if most is None else min(limit, most)
 
-    def _fill(
-        self,
-        staged: StagedFile,
-        source: Iterator[Any],
-        filename: str,
-        file_id: str,
-        *,
-        limit: int,
-        expected: int | None,
-    ) -> tuple[int, str]:
-        size = 0
-        digest = hashlib.sha256()
-        write_guard = Guard(self._name, "create", file_id)
-        for chunk in source:
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(filename, limit)
-            if expected is not None and size > expected:
-                raise _unexpected_size(filename, expected, f"over {expected}")
-            digest.update(chunk)
-            with write_guard:
-                staged.write(chunk)
-        return size, digest.hexdigest()
-
     def _discard(self, staged: StagedFile, file_id: str) -> None:
         try:
             staged.discard()
@@ -354,7 +334,11 @@ class FileStore:
                     f"{file.id} is damaged: its metadata is there, its data is missing; "
                     "restore it from a backup or delete it"
                 ) from error
-            _skip(stream, start)
+            try:
+                _skip(stream, start)
+            except BaseException:
+                stream.close()
+                raise
             return stream
 
     def _walk(
@@ -374,6 +358,7 @@ class FileStore:
     def _guarded_walk(self, files: Iterator[FileObject], purpose: FilePurpose | str | None) -> Iterator[FileObject]:
         guard = Guard(self._name, "list")
         while True:
+            self._check_open("list")
             with guard:
                 file = next(files, None)
             if file is None:
@@ -398,37 +383,6 @@ class FileStore:
                 self._reported.clear()
             self._reported.add(file_id)
             _log.warning("left out of listings: %s", error)
-
-
-def _too_large(filename: str, limit: int) -> FileTooLarge:
-    return FileTooLarge(
-        f"cannot create {_shown(filename)}: it is larger than the limit of {limit} bytes; "
-        "raise max_bytes or split the file",
-        operation="create",
-    )
-
-
-def _unexpected_size(filename: str, expected: int, got: str) -> IntegrityError:
-    return IntegrityError(
-        f"cannot create {_shown(filename)}: {expected} bytes were expected, the source gave {got}; send it again",
-        operation="create",
-    )
-
-
-def _check_expected(
-    filename: str, size: int, digest: str, expected_bytes: int | None, expected_sha256: str | None
-) -> None:
-    if expected_bytes is not None and size != expected_bytes:
-        raise _unexpected_size(filename, expected_bytes, str(size))
-    if expected_sha256 is not None and digest != expected_sha256:
-        raise IntegrityError(
-            f"cannot create {_shown(filename)}: its SHA-256 is {digest}, expected was {expected_sha256}; send it again",
-            operation="create",
-        )
-
-
-def _shown(filename: str) -> str:
-    return repr(filename if len(filename) <= 80 else filename[:79] + "…")
 
 
 def _skip(stream: BinaryIO, count: int) -> None:
