@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
@@ -39,8 +40,8 @@ def _truncated(file_id: str, expected: int, missing: int) -> IntegrityError:
 class RangeReader(io.RawIOBase):
     """The raw stream under `FileStore.open`.
 
-    Keeps one stream of the backend's open while reading goes straight on; a seek drops it, and the next read opens
-    one from the new position. Delivers `size` bytes or raises.
+    Keeps one stream of the backend's open while reading goes straight on; after a seek that the stream cannot follow,
+    or an error, the next read opens one from the new position. Delivers `size` bytes or raises.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class RangeReader(io.RawIOBase):
         self._size = size
         self._open_at = open_at
         self._position = 0
+        # Set before anything can fail: the finalizer closes even what was never opened.
+        self._stream: BinaryIO | None = None
+        self._stream_start = self._stream_position = 0
         # Opened now: a file deleted from here on can still be read wherever the storage lets open files live on.
-        self._stream: BinaryIO | None = open_at(0)
-        self._stream_position = 0
+        self._stream = open_at(0)
 
     def readable(self) -> bool:
         return True
@@ -66,8 +69,7 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if self.closed:
-            raise InvalidRequest("the file was closed; open it again", operation="read", file_id=self.name)
+        self._check_open()
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}.get(whence)
         if base is None:
             raise InvalidRequest(f"whence is {whence!r}; it must be 0, 1 or 2", operation="read", file_id=self.name)
@@ -76,11 +78,23 @@ class RangeReader(io.RawIOBase):
         self._position = base + offset
         return self._position
 
+    def readall(self) -> bytes:
+        # RawIOBase would ask for a few KiB at a time.
+        self._check_open()
+        rest = max(0, self._size - self._position)
+        if not rest:
+            return b""
+        with self._whole_or_dropped(), self._guard:
+            data = read_exactly(self._stream_at(self._position), rest, self.name)
+        self._position = self._stream_position = self._size
+        return data
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._check_open()
         wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
-        with self._guard:
+        with self._whole_or_dropped(), self._guard:
             chunk = self._stream_at(self._position).read(wanted)
         if not chunk:
             raise _truncated(self.name, self._size, self._size - self._position)
@@ -91,14 +105,26 @@ class RangeReader(io.RawIOBase):
 
     def _stream_at(self, position: int) -> BinaryIO:
         if self._stream is not None and self._stream_position != position:
-            if self._stream.seekable():
+            # A stream that was opened further on may count its positions from there, or from the file's start.
+            if self._stream_start == 0 and self._stream.seekable():
                 self._stream.seek(position)
             else:
                 self._drop()
         if self._stream is None:
             self._stream = self._open_at(position)
+            self._stream_start = position
         self._stream_position = position
         return self._stream
+
+    @contextlib.contextmanager
+    def _whole_or_dropped(self) -> Iterator[None]:
+        """Give up the stream on any error: nobody knows where it stands then."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._drop()
+            raise
 
     def _drop(self) -> None:
         stream, self._stream = self._stream, None
@@ -107,6 +133,12 @@ class RangeReader(io.RawIOBase):
                 stream.close()
 
     def close(self) -> None:
-        if not self.closed:
-            self._drop()
-        super().close()
+        try:
+            if not self.closed:
+                self._drop()
+        finally:
+            super().close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise InvalidRequest("the file was closed; open it again", operation="read", file_id=self.name)
