@@ -34,11 +34,15 @@ def walk(
     ordered = Capability.ORDERED_LISTING in backend.capabilities
     # Without an ordered listing the backend looks at every id anyway: do it once.
     known = None if ordered else list(backend.list_ids())
-    if _has_foreign_ids(backend, known, now_ms):
+    foreign = _has_foreign_ids(backend, known, now_ms)
+    if not foreign and after is not None and minted_at_ms(after, now_ms) is None:
+        # The looks outside cannot see an id from elsewhere that happens to lie among ours.
+        if next(read_many([after]), None) is None:
+            raise _unknown_cursor(after)
+        foreign = True
+    if foreign:
         yield from _walk_by_reading(backend, read_many, now_ms, after=after, order=order)
         return
-    if after is not None and minted_at_ms(after, now_ms) is None:
-        raise _unknown_cursor(after)
     if known is not None:
         ids = _slice(known, after, order)
     elif order == "asc":
@@ -108,18 +112,33 @@ def _slice(ids: list[str], after: str | None, order: Order) -> Iterator[str]:
 def _descending(backend: Backend, now_ms: int, *, before: str | None, wanted: int) -> Iterator[str]:
     """Ids below `before`, greatest first, from a backend that can only list upwards.
 
-    Gallops back through windows of time, each twice as long as the one before, so that the newest `wanted` ids are
-    found in few steps whether the last one is a second or a year old.
+    Gallops back through windows of time, each longer than the one before, so that the newest `wanted` ids are found
+    in few steps whether the last one is a second or a year old. A window that holds many more is left after a look at
+    its first ids, and halved: a million files stored in an hour long ago cost no more than twenty.
     """
     first, _ = plausible_range(now_ms)
     upper_ms = now_ms + 1 if before is None else min(minted_at_ms(before, now_ms) or now_ms, now_ms) + 1
     window_ms = 60_000
     upper = before
+    most = max(2 * wanted, _LARGEST_BATCH)
+    crowded_ms = upper_ms  # since when there are known to be more than `most`; the same as upper_ms: nothing is known
     # The last window is open to the left of the earliest time an id can have.
     while upper is None or upper > first:
         lower_ms = upper_ms - window_ms
         lower = lower_bound(lower_ms)
-        found = list(backend.list_ids(after=lower, before=upper))
+        found = list(itertools.islice(backend.list_ids(after=lower, before=upper), most))
+        if len(found) == most and window_ms > 1:
+            crowded_ms = lower_ms
+            window_ms //= 2
+            continue
+        if len(found) == most:
+            # So many in one millisecond can only be taken together.
+            found = list(backend.list_ids(after=lower, before=upper))
         yield from reversed(found)
         upper, upper_ms = lower, lower_ms
-        window_ms *= 2 if len(found) * 2 >= wanted else 8
+        left_ms = upper_ms - crowded_ms
+        if left_ms > 0:
+            window_ms = left_ms if found else max(left_ms // 2, 1)
+        else:
+            crowded_ms = upper_ms
+            window_ms *= 2 if len(found) * 2 >= wanted else 8
