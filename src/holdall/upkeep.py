@@ -69,17 +69,25 @@ def verify_store(
     """See `FileStore.verify`. Expired files that are still there are verified too."""
     files = size = 0
     problems: list[Problem] = []
-    with Guard(name, "verify"):
-        for file_id in backend.list_ids():
-            read, problem = _verify_entry(backend, name, file_id)
-            if read is None:
-                continue
-            files += 1
-            size += read
-            if problem is not None:
-                problems.append(problem)
-            if on_file is not None:
-                on_file(file_id, read)
+    guard = Guard(name, "verify")
+    with guard:
+        file_ids = iter(backend.list_ids())
+    while True:
+        with guard:
+            file_id = next(file_ids, None)
+        if file_id is None:
+            break
+        read, problem = _verify_entry(backend, name, file_id)
+        if read is None:
+            continue
+        files += 1
+        size += read
+        if problem is not None:
+            problems.append(problem)
+        if on_file is not None:
+            # Outside of the guard: what the caller's own function raises is none of the storage's.
+            on_file(file_id, read)
+    with guard:
         leftovers = tuple(_old_debris(backend, now, grace_seconds))
     return VerifyReport(files, size, tuple(problems), leftovers)
 
@@ -91,13 +99,15 @@ def _verify_entry(backend: Backend, name: str, file_id: str) -> tuple[int | None
             file = decode_meta(backend.read_meta(file_id), file_id)
     except FileNotFound:
         return None, None
-    except CorruptMetadata as error:
+    except HoldallError as error:
         return 0, Problem(file_id, "unreadable metadata", str(error))
     try:
         with Guard(name, "verify", file_id):
             size, digest = _hash(backend, file_id)
     except FileNotFound:
-        if not _has_meta(backend, file_id):
+        with Guard(name, "verify", file_id):
+            still_there = _has_meta(backend, file_id)
+        if not still_there:
             return None, None
         return 0, Problem(file_id, "missing data", "the metadata is there, the data is not")
     except HoldallError as error:

@@ -6,6 +6,7 @@ import bisect
 import io
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -23,11 +24,13 @@ class _Space:
     """Entries, and their ids in order. The lock makes publish and remove one step each."""
 
     def __init__(self) -> None:
+        _spaces.add(self)
         self.lock = threading.Lock()
         self.entries: dict[str, tuple[bytes, bytes]] = {}
         self.ids: list[str] = []
 
 
+_spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
 _shared: dict[str, _Space] = {}
 _shared_lock = threading.Lock()
 
@@ -36,7 +39,7 @@ def _after_fork() -> None:
     # Other threads are gone, and with them whoever held a lock.
     global _shared_lock  # noqa: PLW0603
     _shared_lock = threading.Lock()
-    for space in _shared.values():
+    for space in _spaces:
         space.lock = threading.Lock()
 
 
