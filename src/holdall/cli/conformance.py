@@ -1,0 +1,140 @@
+"""`conformance`: what a store holds of what every store must hold."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdall.cli import _errors
+from holdall.cli._app import Debug, app
+from holdall.cli._output import print_line
+
+if TYPE_CHECKING:
+    from holdall.conformance import Finding, Report
+
+
+@app.command()
+def conformance(  # noqa: PLR0917 - typer makes an option of each
+    url: Annotated[str | None, typer.Argument(metavar="URL", show_default=False, help="A store to test below.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="Checks, categories or patterns such as crash,list.*")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="NAMES", help="The same, to leave out.")] = None,
+    level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="The highest to run: core, robust or durable.")
+    ] = "durable",
+    xfails: Annotated[
+        str | None, typer.Option(metavar="FILE", help="TOML file of expected failures, each with its reason.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For the generated data.")] = 0,
+    max_examples: Annotated[int, typer.Option(min=1, help="Runs of the state machine.")] = 25,
+    large: Annotated[bool, typer.Option("--large", help="Also try large files.")] = False,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - is standard output.")
+    ] = None,
+    markdown: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    junit: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as JUnit XML.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print all promises, and test nothing.")] = False,
+    _debug: Debug = False,
+) -> None:
+    """Test a store against every promise, below a new location under URL.
+
+    Touches nothing that is there already, and removes what it made. The last line is the verdict.
+    Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
+    """
+    if list_:
+        _print_promises(_split(only), _split(skip), level)
+        return
+    if url is None:
+        raise typer.BadParameter("say which store to test, such as file:///tmp/x; --list prints the promises")
+    from holdall.conformance import run  # noqa: PLC0415
+    from holdall.conformance._runner import read_xfails  # noqa: PLC0415
+
+    with _progress() as on_finding:
+        report = run(
+            url,
+            only=_split(only),
+            skip=_split(skip),
+            level=level,
+            xfails=read_xfails(xfails) if xfails else None,
+            seed=seed,
+            max_examples=max_examples,
+            large=large,
+            on_finding=on_finding,
+        )
+    for path, text in ((json, report.to_json), (markdown, report.to_markdown), (junit, report.to_junit)):
+        if path is not None:
+            _write(path, text())
+    if json != "-":
+        print_report(report)
+    raise typer.Exit(report.exit_code)
+
+
+def print_report(report: Report) -> None:
+    """The report for a person."""
+    for line in report.text().split("\n"):
+        print_line(line)
+
+
+def _split(values: list[str] | None) -> list[str]:
+    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
+
+
+def _print_promises(only: list[str], skip: list[str], level: str) -> None:
+    from holdall.conformance._runner import select  # noqa: PLC0415
+
+    for check in select(only=only, skip=skip, level=level):
+        print_line(f"{check.id:<56} {check.promise.level:<8} {check.promise.promise}")
+
+
+def _write(path: str, text: str) -> None:
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Finding, int, int], None]]:
+    """A bar on a terminal; elsewhere a line on standard error for each category that is done."""
+    if not sys.stderr.isatty():
+        yield _line_a_category()
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(finding: Finding, number: int, total: int) -> None:
+            bar.update(task, completed=number, total=total, description=finding.id)
+
+        yield show
+
+
+def _line_a_category() -> Callable[[Finding, int, int], None]:
+    counts: dict[str, int] = {}
+    current = ""
+
+    def note(finding: Finding, number: int, total: int) -> None:
+        nonlocal current
+        category = finding.id.partition(".")[0]
+        if current and category != current:
+            _say(current, counts)
+        current = category
+        counts[finding.status] = counts.get(finding.status, 0) + 1
+        if number == total:
+            _say(current, counts)
+
+    return note
+
+
+def _say(category: str, counts: dict[str, int]) -> None:
+    _errors.say(f"{category}: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    counts.clear()
