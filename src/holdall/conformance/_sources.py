@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
 
-__all__ = ["Dying", "Endless", "OnlyRead", "Pattern", "chunked"]
+__all__ = ["Dying", "Endless", "Observed", "OnlyRead", "Pattern", "chunked", "dying_iterator", "kinds_of", "reused"]
 
 
 class OnlyRead:
@@ -83,3 +86,59 @@ def chunked(data: bytes, size: int) -> Iterator[bytes]:
         yield b""
         yield data[start : start + size]
     yield b""
+
+
+def dying_iterator(data: bytes, after: int, error: BaseException) -> Iterator[bytes]:
+    """The first `after` bytes in pieces, then the error."""
+    for start in range(0, after, 50_000):
+        yield data[start : min(start + 50_000, after)]
+    raise error
+
+
+def reused(data: bytes, size: int) -> Iterator[memoryview]:
+    """The bytes in pieces that all lie in the same memory, as readinto() into one buffer gives them."""
+    buffer = bytearray(size)
+    for start in range(0, len(data), size):
+        piece = data[start : start + size]
+        buffer[: len(piece)] = piece
+        yield memoryview(buffer)[: len(piece)]
+    buffer[:] = bytes(size)
+
+
+def kinds_of(data: bytes) -> dict[str, Callable[[], Any]]:
+    """The same bytes as a store may get them: with a size it can see, and without."""
+    return {
+        "bytes": lambda: data,
+        "a reader": lambda: OnlyRead(data),
+        "a reader of short reads": lambda: OnlyRead(data, most=997),
+        "an iterator": lambda: chunked(data, 40_000),
+    }
+
+
+class Observed(io.BytesIO):
+    """A file in memory that remembers what is done to it besides reading."""
+
+    def __init__(self, data: bytes, *, position: int = 0, dies: bool = False) -> None:
+        super().__init__(data)
+        super().seek(position)
+        self.done: list[str] = []
+        self._dies = dies
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes; at the end an error if it `dies`."""
+        chunk = super().read(size)
+        if not chunk and self._dies:
+            raise OSError(errno.EIO, "the source failed")
+        return chunk
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Goes there, and remembers it."""
+        # Asking for the place by a seek to where it stands changes nothing.
+        if (offset, whence) != (0, io.SEEK_CUR):
+            self.done.append(f"seek({offset}, {whence})")
+        return super().seek(offset, whence)
+
+    def close(self) -> None:
+        """Closes it, and remembers it."""
+        self.done.append("close()")
+        super().close()

@@ -11,7 +11,7 @@ from holdall.conformance.plugin import settings_of
 class TestURL(StoreConformance):
     """The suite on the URL of the command line."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def holdall_target(self, request: pytest.FixtureRequest) -> Target:
         """A target on `--holdall-url`."""
         url = settings_of(request.config).url

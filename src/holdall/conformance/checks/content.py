@@ -11,9 +11,10 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+from holdall.backend import Capability
 from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error
 from holdall.conformance._registry import check
-from holdall.conformance._sources import OnlyRead, Pattern, chunked
+from holdall.conformance._sources import OnlyRead, Pattern, chunked, reused
 from holdall.errors import InvalidRequest
 
 MIB = 1024 * 1024
@@ -81,6 +82,7 @@ def iterable_source(kit: Kit) -> None:
                 "a path": path,
                 "an open file": opened,
                 "an iterator with empty chunks": chunked(data, 40_000),
+                "an iterator that uses one buffer again and again": reused(data, 40_000),
                 "a list of one-byte chunks": [data[n : n + 1] for n in range(2000)],
             }
             for name, source in sources.items():
@@ -124,6 +126,14 @@ def ranges(kit: Kit) -> None:
         for start in reversed(edges):
             stream.seek(start)
             expect(stream.read(100), data[start : start + 100], f"open(), seek({start}), read(100)")
+        stream.seek(-70_000, os.SEEK_END)
+        expect(stream.read(), data[-70_000:], "open(), seek(-70000, SEEK_END), read()")
+    if Capability.RANGED_READS in kit.capabilities:
+        # The store reads no more than it asked for, and would not notice a range that goes on.
+        for start, stop in ((0, 1), (65_536, 65_537), (262_143, 262_145), (100, 300_000), (599_999, None)):
+            with other.backend.open_data(file.id, start, stop) as stream:
+                parts = b"".join(iter(lambda stream=stream: stream.read(100_000), b""))  # type: ignore[misc]
+            expect(parts, data[start:stop], f"backend.open_data({start}, {stop}), read to its end")
 
 
 @check("content.range_invalid")
@@ -205,8 +215,6 @@ def streams_down_bounded_memory(kit: Kit) -> None:
 
 
 def _outside_memory(kit: Kit) -> None:
-    from holdall.backend import Capability
-
     kit.need(Capability.PERSISTENT)
 
 
@@ -260,5 +268,7 @@ def size_equals_bytes_delivered(kit: Kit) -> None:
         content = other.get_content(file.id)
         expect(file.bytes, size, f"create({size} bytes).bytes")
         expect(other.get(file.id).bytes, size, f"get().bytes of {size} bytes")
+        kit.settle()
+        expect([f.bytes for f in other if f.id == file.id], [size], f"list(), bytes of a file of {size} bytes")
         expect(len(content), size, f"the length of get_content of {size} bytes")
         expect(hashlib.sha256(content).hexdigest(), file.sha256, "the SHA-256 of get_content")

@@ -1,1 +1,170 @@
-"""To come."""
+"""Storing a file that is stored: what create answers, and what it leaves alone. Failures are in `_create_failures`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+
+from holdall.conformance._kit import Kit, broken, expect, expect_error, expect_exactly, fields_of
+from holdall.conformance._registry import check
+from holdall.conformance._sources import Observed, kinds_of
+from holdall.conformance.checks import _create_failures  # noqa: F401 - registers its checks
+from holdall.errors import FileNotFound, FileTooLarge, IntegrityError
+from holdall.model import FilePurpose
+
+SIZE = 300_000
+CLOCK_SKEW_SECONDS = 5
+
+
+@check("create.returns_complete_info")
+def returns_complete_info(kit: Kit) -> None:
+    """Everything given, nothing given, and every purpose; compared with what was given and with a new handle's get."""
+    data = kit.noise(5000)
+    metadata = {"user": "ü-1", "tags": ["a", "b"], "n": 2**60}
+    full = kit.store.create(
+        "Bericht 1.pdf",
+        data,
+        purpose="fine-tune",
+        content_type="application/pdf",
+        expires_after=86_400,
+        metadata=metadata,
+    )
+    given = {
+        "object": "file",
+        "filename": "Bericht 1.pdf",
+        "purpose": "fine-tune",
+        "bytes": 5000,
+        "status": "uploaded",
+        "expires_at": full.created_at + 86_400,
+        "content_type": "application/pdf",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "metadata": metadata,
+    }
+    for name, value in given.items():
+        expect_exactly(getattr(full, name), value, f"create(…, with every argument).{name}")
+    bare = kit.store.create("x", b"", purpose="assistants")
+    for name in ("expires_at", "content_type", "metadata"):
+        expect(getattr(bare, name), None, f"create(… without {name}).{name}")
+    purposes = [kit.put(purpose=purpose) for purpose in (*FilePurpose, "of-my-own")]
+    for file, purpose in zip(purposes, (*FilePurpose, "of-my-own"), strict=True):
+        expect(str(file.purpose), str(purpose), f"create(…, purpose={str(purpose)!r}).purpose")
+    other = kit.open()
+    for file in (full, bare, *purposes):
+        expect_exactly(fields_of(other.get(file.id)), fields_of(file), f"create, then get({file.id}) from a new handle")
+
+
+@check("create.checksum_matches")
+def checksum_matches(kit: Kit) -> None:
+    """Computed here from what was given, and from what a new handle delivers."""
+    for size in (0, 1, 65_536, 65_537, SIZE):
+        data = kit.noise(size)
+        right = hashlib.sha256(data).hexdigest()
+        for name, make in kinds_of(data).items():
+            file = kit.put(make())
+            other = kit.open()
+            did = f"of {size} bytes from {name}"
+            expect(file.sha256, right, f"create().sha256 {did}")
+            expect(other.get(file.id).sha256, right, f"get().sha256 {did}")
+            expect(hashlib.sha256(other.get_content(file.id)).hexdigest(), right, f"the SHA-256 of get_content {did}")
+
+
+@check("create.same_bytes_two_ids")
+def same_bytes_two_ids(kit: Kit) -> None:
+    """Twins in everything; the elder is deleted, or the younger, and a third is made."""
+    for size in (0, 10, SIZE):
+        data = kit.noise(size)
+        for victim in (0, 1):
+            twins = [kit.put(data, metadata={"same": 1}, store=kit.open()) for _ in range(2)]
+            did = f"create the same {size} bytes twice"
+            if twins[0].id == twins[1].id:
+                raise broken(did, "two ids", twins[0].id)
+            kit.open().delete(twins[victim].id)
+            did += f", delete the {('first', 'second')[victim]}"
+            survivor, other = twins[1 - victim], kit.open()
+            expect(other.get_content(survivor.id), data, f"{did}, get_content of the other")
+            expect_exactly(fields_of(other.get(survivor.id)), fields_of(survivor), f"{did}, get the other")
+            expect_error(FileNotFound, f"{did}, get it", lambda i=twins[victim].id: kit.open().get(i))  # type: ignore[misc]
+            third = kit.put(data, metadata={"same": 1})
+            listed = kit.listed()
+            expect([i for i in (twins[victim].id, survivor.id, third.id) if i in listed], [survivor.id, third.id], did)
+            expect(kit.open().get_content(third.id), data, f"{did}, create it again, get_content")
+
+
+@check("create.does_not_close_or_rewind_source")
+def does_not_close_or_rewind_source(kit: Kit) -> None:
+    """Sources that stand in their middle, and remember what is done to them; also when create fails."""
+    data = kit.noise(SIZE)
+    source = Observed(data, position=1000)
+    file = kit.put(source)
+    expect(kit.store.get_content(file.id), data[1000:], "create from a file that stands at 1000, then get_content")
+    expect(source.done, [], "create from a file, then see what was done to it besides reading")
+    expect(source.tell(), SIZE, "create from a file, then tell()")
+    for name, options in (("dying", {}), ("too large", {"max_bytes": 1000}), ("short", {"expected_bytes": SIZE + 1})):
+        source = Observed(data, dies=name == "dying")
+        did = f"create that fails ({name})"
+        kinds = (OSError, FileTooLarge, IntegrityError)
+        expect_error(kinds, did, lambda source=source, options=options: kit.put(source, **options))  # type: ignore[misc]
+        expect(source.done, [], f"{did}, then see what was done to the source besides reading")
+    with tempfile.TemporaryFile() as opened:
+        opened.write(data)
+        opened.seek(SIZE - 10)
+        file = kit.put(opened)
+        expect(kit.store.get_content(file.id), data[-10:], "create from a file on disk that stands near its end")
+        expect(opened.closed, False, "create from a file on disk, then closed")
+        expect(opened.tell(), SIZE, "create from a file on disk, then tell()")
+    array = bytearray(data)
+    kit.put(array)
+    try:
+        array.append(0)
+    except BufferError as error:
+        raise broken(
+            "create from a bytearray, then append to it", "no error: it is the caller's again", error
+        ) from error
+
+
+@check("create.created_at_is_utc_and_monotone_enough")
+def created_at_is_utc_and_monotone_enough(kit: Kit) -> None:
+    """Under a clock of another time zone, from two handles by turns; read again when the second has passed."""
+    handles = (kit.store, kit.open())
+    with _elsewhere():
+        earliest = int(time.time()) - CLOCK_SKEW_SECONDS
+        files = [kit.put(store=handles[n % 2]) for n in range(30)]
+        latest = int(time.time()) + CLOCK_SKEW_SECONDS
+        other = kit.open()
+        for file in files:
+            if type(file.created_at) is not int or not earliest <= file.created_at <= latest:
+                raise broken(
+                    "create().created_at",
+                    f"whole Unix seconds in UTC, between {earliest} and {latest}",
+                    repr(file.created_at),
+                )
+        times = [f.created_at for f in files]
+        expect(times, sorted(times), "created_at of 30 files created one after another, by two handles in turn")
+        while int(time.time()) <= times[-1]:
+            time.sleep(0.01)
+        expect([other.get(f.id).created_at for f in files], times, "created_at by get, a second later")
+        listed = {f.id: f.created_at for f in other.list()}
+        expect([listed.get(f.id) for f in files], times, "created_at by list, a second later")
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Local time far from UTC, on any machine: one that runs in UTC shows no mistake with time zones."""
+    if not hasattr(time, "tzset"):
+        yield
+        return
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "NPT-05:45"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()

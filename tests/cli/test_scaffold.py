@@ -1,0 +1,91 @@
+"""`holdall plugin new` writes a distribution that passes the suite as it is, and never overwrites anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from holdall.cli.scaffold import write_plugin
+from holdall.errors import InvalidRequest
+
+
+def install(folder):
+    """What an installer does with a pure Python package: its metadata beside its code. Gives the environment for it."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    name, version = project["name"], project["version"]
+    metadata = folder / "src" / f"{name.replace('-', '_')}-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    points = "\n".join(f"{k} = {v}" for k, v in project["entry-points"]["holdall.backends"].items())
+    (metadata / "entry_points.txt").write_text(f"[holdall.backends]\n{points}\n")
+    return {**os.environ, "PYTHONPATH": str(folder / "src")}
+
+
+def program(folder, environment, *command):
+    """Run it in the folder."""
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("demo", None), ("two-words", "tw+driver")])
+def test_generated_distribution_passes_the_suite_as_it_is(tmp_path, name, scheme):
+    """Installed, its own tests pass, and `holdall conformance` calls it conformant."""
+    folder = write_plugin(name, scheme, tmp_path)
+    environment = install(folder)
+
+    tests = program(folder, environment, "pytest", "-q", "-p", "no:cacheprovider")
+    suite = program(folder, environment, "holdall.cli", "conformance", f"{scheme or name}://x", "--level", "core")
+
+    assert tests.returncode == 0, tests.stdout
+    assert "BROKEN" not in tests.stdout
+    assert suite.returncode == 0, suite.stdout
+    assert ": CONFORMANT" in suite.stdout.splitlines()[-1]
+
+
+def test_breaking_one_verb_is_told_with_what_to_do(tmp_path):
+    """An author who lets ranges include their end reads which promise is broken and how to mend it."""
+    folder = write_plugin("demo", None, tmp_path)
+    environment = install(folder)
+    source = folder / "src" / "holdall_demo" / "__init__.py"
+    text = source.read_text()
+    assert "[1][start:stop])" in text
+    source.write_text(text.replace("[1][start:stop])", "[1][start : None if stop is None else stop - 1])"))
+
+    suite = program(folder, environment, "holdall.cli", "conformance", "demo://x", "--only", "content")
+
+    assert suite.returncode == 1
+    assert "BROKEN  content.ranges" in suite.stdout
+    assert "hint      start is inclusive, stop exclusive" in suite.stdout
+
+
+def test_nothing_is_overwritten(tmp_path):
+    """A folder that exists is left as it is."""
+    (tmp_path / "holdall-demo").mkdir()
+    (tmp_path / "holdall-demo" / "mine").write_text("mine")
+
+    with pytest.raises(InvalidRequest, match="exists already"):
+        write_plugin("demo", None, tmp_path)
+
+    assert os.listdir(tmp_path / "holdall-demo") == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "Demo", "de mo", "demo-", "1demo", "dem\u0456o"])
+def test_name_that_cannot_be_one_is_refused(tmp_path, name):
+    """Names become folders, modules and classes."""
+    with pytest.raises(InvalidRequest):
+        write_plugin(name, None, tmp_path)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_scheme_that_is_taken_is_refused(tmp_path):
+    """Two backends of one scheme would break both."""
+    with pytest.raises(InvalidRequest, match="belongs to holdall"):
+        write_plugin("demo", "file", tmp_path)
+
+    assert os.listdir(tmp_path) == []
