@@ -213,9 +213,9 @@ SUBCLASS = """
     from holdall.conformance import StoreConformance, Target
 
     class TestMine(StoreConformance):
-        @pytest.fixture(scope="class")
-        def holdall_target(self, tmp_path_factory):
-            return Target(f"{url}{tmp_path_factory.mktemp('store')}?fsync=false")
+        @pytest.fixture
+        def holdall_target(self, tmp_path):
+            return Target(f"{url}{tmp_path}?fsync=false")
 """
 
 

@@ -17,15 +17,15 @@ __all__ = ["StoreConformance"]
 
 
 class StoreConformance:
-    """Every check as a test method. The subclass defines the fixture `holdall_target`, of scope "class"::
+    """Every check as a test method. The subclass defines the fixture `holdall_target`, of any scope::
 
     class TestMine(StoreConformance):
-        @pytest.fixture(scope="class")
-        def holdall_target(self, tmp_path_factory):
-            return Target(f"mine://{tmp_path_factory.mktemp('store')}")
+        @pytest.fixture
+        def holdall_target(self, tmp_path):
+            return Target(f"mine://{tmp_path}")
     """
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def holdall_target(self) -> Target:
         """Where to test; to be overridden."""
         raise pytest.UsageError("define the fixture holdall_target in your subclass of StoreConformance")
