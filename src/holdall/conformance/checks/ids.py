@@ -15,6 +15,7 @@ from typing import Any
 from holdall.backend import Capability
 from holdall.conformance._kit import Kit, broken, expect, expect_error, raw_or_not_checked
 from holdall.conformance._registry import check
+from holdall.conformance._samples import hostile_ids, lookalike_ids
 from holdall.conformance._sources import OnlyRead
 from holdall.errors import FileNotFound, HoldallError, InvalidFileId, InvalidRequest
 from holdall.ids import DEFAULT_MINTER
@@ -59,7 +60,7 @@ def match_published_pattern(kit: Kit) -> None:
     other = kit.open()
     kit.settle()
     page = other.list()
-    given = {
+    given: dict[str, list[str | None]] = {
         "create().id": [f.id for f in files],
         "get().id": [other.get(f.id).id for f in files],
         "the ids of list()": [f.id for f in page],
@@ -133,8 +134,9 @@ def _short(value: Any) -> str:
 
 def _unreachable(kit: Kit, file: FileObject, others: list[str], kind: type[BaseException]) -> None:
     """None of the other texts leads to the file, and it is there afterwards."""
+    store = kit.open()
     for other in others:
-        for name, call in _ways_in(kit.open(), other).items():
+        for name, call in _ways_in(store, other).items():
             expect_error(kind, f"{name}({other!r}) where {file.id} exists", call)
     expect(kit.listed(), [file.id], f"delete of other texts than {file.id}, then list")
     expect(kit.open().get_content(file.id), b"the file", f"delete of other texts than {file.id}, then get_content")
@@ -168,17 +170,7 @@ def _publish(store: FileStore, file_id: str, data: bytes) -> FileObject:
 def unicode_lookalike_rejected(kit: Kit) -> None:
     """Texts that normalise, fold or strip to the id of a file that is there."""
     file = kit.put(b"the file")
-    digits = file.id[5:]
-    wide = "".join(chr(ord(c) - 0x20 + 0xFF00) for c in file.id)
-    arabic = "".join(chr(ord(c) - 0x30 + 0x660) if c.isdigit() else c for c in digits)
-    mathematical = "".join(chr(ord(c) - 0x30 + 0x1D7CE) if c.isdigit() else c for c in digits)
-    lookalikes = [wide, wide[:5] + digits, f"file-{wide[5:]}", f"file-{arabic}", f"file-{mathematical}"]
-    lookalikes += [f"{mark}{file.id}" for mark in "\ufeff\u200b\u200f\u202e\u00ad\u00a0\u2060"]
-    lookalikes += [f"{file.id}{mark}" for mark in "\u200b\u200d\u200e\u200f\u00ad\u00a0\u0301\u2028\ufe0f\ud800"]
-    lookalikes += [f"\ufb01le-{digits}", f"fil\u0435-{digits}", f"f\u0131le-{digits}", f"\u017f{file.id}"]
-    lookalikes += [f"file{dash}{digits}" for dash in "\u2010\u2011\u2212\uff0d\ufe63"]
-    lookalikes += [f"file-{digits[:16]}\u200b{digits[16:]}", f"file-{digits[:16]}\u00ad{digits[16:]}"]
-    _unreachable(kit, file, lookalikes, InvalidFileId)
+    _unreachable(kit, file, lookalike_ids(file.id), InvalidFileId)
 
 
 @check("ids.symlink_in_root_not_followed")

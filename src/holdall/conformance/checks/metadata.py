@@ -10,8 +10,17 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from holdall.conformance._kit import Kit, broken, expect, expect_error, expect_exactly, raw_or_not_checked
+from holdall.conformance._kit import (
+    Kit,
+    broken,
+    expect,
+    expect_error,
+    expect_exactly,
+    fields_of,
+    raw_or_not_checked,
+)
 from holdall.conformance._registry import check
+from holdall.conformance._samples import FLOATS, FUTURES, INTEGERS, TEXTS, filenames, metadata_of
 from holdall.conformance._sources import OnlyRead
 from holdall.errors import InvalidRequest
 from holdall.model import FileObject, FilePurpose
@@ -19,6 +28,7 @@ from holdall.store import FileStore
 
 LIMIT_BYTES = 64 * 1024
 LONGEST_TRIED = 4096
+
 
 def _found(store: FileStore, file_id: str) -> FileObject | None:
     return next((f for f in store.list() if f.id == file_id), None)
@@ -42,10 +52,10 @@ def json_roundtrip_types(kit: Kit) -> None:
     for n in range(40):
         deep = {"down": deep} if n % 2 else [deep]
     metadata = {
-        "integers": NUMBERS,
-        "floats": FLOATS,
+        "integers": list(INTEGERS),
+        "floats": list(FLOATS),
         "constants": [True, False, None],
-        "texts": TEXTS,
+        "texts": list(TEXTS),
         "nested": {"": {}, "a": [[], [[]], {}, [None], {"b": {"c": [1, 1.0, True, "1"]}}]},
         "deep": deep,
         "": "an empty key",
@@ -87,7 +97,7 @@ def survives_reopen(kit: Kit) -> None:
                 filename=f"name {n} é.txt",
                 store=store,
                 purpose="evals",
-                content_type="text/x-é".replace("é", "e"),
+                content_type="text/x-any; a=b",
                 expires_after=1000 + n,
                 metadata={"n": n, "nested": {"list": [1, None, "ü"]}, "large": "x" * (n * 5000)},
             )
@@ -109,7 +119,7 @@ def survives_reopen(kit: Kit) -> None:
 def filename_verbatim(kit: Kit) -> None:
     """Over fifty names: composed and decomposed, controls, quotes, slashes, spaces at the ends, the longest."""
     longest = min(kit.store.backend.limits.max_filename_chars, LONGEST_TRIED)
-    stored = [(n, kit.put(filename=n)) for n in filenames(longest) if len(n) <= longest]
+    stored = [(n, kit.put(filename=n)) for n in filenames(longest)]
     kit.settle()
     other = kit.open()
     listed = {f.id: f.filename for f in other.list()}
@@ -168,8 +178,8 @@ def no_aliasing(kit: Kit) -> None:
             ("list", next(iter(page))),
             ("iteration", next(iter(store))),
         ):
-            held = file.metadata
-            assert held is not None
+            held = file.metadata or {}
+            expect_exactly(held, metadata, f"{how} through {name}, metadata")
             held["list"][2]["deep"].append("changed")
             held["dict"]["a"] = "changed"
             held["new"] = "changed"
@@ -238,7 +248,7 @@ def non_json_rejected_before_reading_source(kit: Kit) -> None:
 
 @check("metadata.limit_exact")
 def limit_exact(kit: Kit) -> None:
-    """Around the limits that storages have for attributes (255, 2, 4, 8, 16, 32 KiB), and the last and first too many."""
+    """Around the limits that storages have for attributes (255 bytes, 2 to 32 KiB), and around its own."""
     sizes = [n + d for n in (255, 2048, 4096, 8192, 16_384, 32_768) for d in (0, 1)] + [LIMIT_BYTES - 1, LIMIT_BYTES]
     stored = []
     for size in sizes:
@@ -263,8 +273,8 @@ def limit_exact(kit: Kit) -> None:
 @check("metadata.key_case_preserved")
 def key_case_preserved(kit: Kit) -> None:
     """Keys that HTTP headers, environment variables or a database would fold into one."""
-    keys = ("Key", "key", "KEY", "kEy", "Content-Type", "content-type", "X-Amz-Meta-A", "x_y", "x-y", "x.y", "X_Y")
-    keys += (" key", "key ", "Straße", "STRASSE", "İ", "i̇", "é", "e\u0301", "É")
+    keys = ["Key", "key", "KEY", "kEy", "Content-Type", "content-type", "X-Amz-Meta-A", "x_y", "x-y", "x.y", "X_Y"]
+    keys += [" key", "key ", "Straße", "STRASSE", "\u0130", "i\u0307", "\u00e9", "e\u0301", "\u00c9"]
     metadata = {key: n for n, key in enumerate(keys)}
     metadata_below = {"Outer": {**metadata}, "OUTER": [metadata]}
     for given in (metadata, metadata_below, {"OnlyCapitals": "Value"}, {"CamelCaseKey": 1, "camelCaseKey": 2}):
@@ -277,7 +287,9 @@ def key_case_preserved(kit: Kit) -> None:
 @check("metadata.empty_vs_absent")
 def empty_vs_absent(kit: Kit) -> None:
     """None, {}, and values that are false to Python; through create, get and list."""
-    for given in (None, {}, {"": ""}, {"a": None}, {"a": {}}, {"a": []}, {"a": ""}, {"a": 0}, {"a": False}, {"a": 0.0}):
+    false: list[Any] = [None, {}, [], "", 0, False, 0.0]
+    cases: list[dict[str, Any] | None] = [None, {}, {"": ""}, *({"a": value} for value in false)]
+    for given in cases:
         file = kit.put(b"", metadata=given)
         did = f"create(metadata={given!r})"
         expect_exactly(file.metadata, given, f"{did}.metadata")
