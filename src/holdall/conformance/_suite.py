@@ -36,7 +36,7 @@ def _test_of(check: Check) -> Callable[..., None]:
         options = settings_of(request.config)
         settings = Settings(seed=options.seed, max_examples=options.max_examples, large=options.large)
         finding = run_check(check, holdall_target, settings, xfail=options.xfails.get(check.id))
-        findings_of(request.config).append((str(holdall_target.url), finding))
+        findings_of(request.config).append((request.node.parent.nodeid, finding))
         if finding.status in {"not declared", "not checked"}:
             pytest.skip(f"{finding.status}: {finding.reason}")
         elif finding.status == "expected failure":

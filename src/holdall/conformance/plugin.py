@@ -69,7 +69,7 @@ def settings_of(config: pytest.Config) -> Options:
 
 
 def findings_of(config: pytest.Config) -> list[tuple[str, Finding]]:
-    """What the suite has found in this run: URL and finding."""
+    """What the suite has found in this run: the class of tests, and the finding."""
     return config.stash.setdefault(_FINDINGS, [])
 
 
@@ -104,15 +104,15 @@ def _check_id(item: pytest.Item) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The verdict for each URL, if a test of the suite ran."""
+    """The verdict for each class of tests, if a test of the suite ran."""
     if _FINDINGS not in config.stash:
         return
     from holdall.conformance._report import Report  # noqa: PLC0415 - only when the suite ran
 
-    by_url: dict[str, list[Finding]] = {}
-    for url, finding in config.stash[_FINDINGS]:
-        by_url.setdefault(url, []).append(finding)
+    classes: dict[str, list[Finding]] = {}
+    for name, finding in config.stash[_FINDINGS]:
+        classes.setdefault(name, []).append(finding)
     terminalreporter.section("holdall conformance")
-    for url, findings in by_url.items():
-        terminalreporter.write_line(f"{url}")
-        terminalreporter.write_line(Report(url, tuple(findings)).verdict_line())
+    for name, findings in classes.items():
+        terminalreporter.write_line(name)
+        terminalreporter.write_line(Report(name, tuple(findings)).verdict_line())
