@@ -47,11 +47,17 @@ def sync_chunks():
     yield from [b"chunk"] * 3
 
 
-SOURCES = [async_chunks, sync_chunks, lambda: b"x" * 600_000, lambda: io.BytesIO(b"x" * 600_000)]
+SOURCES = {
+    "async": async_chunks,
+    "iterable": sync_chunks,
+    "bytes": lambda: b"x" * 600_000,
+    "one chunk": lambda: b"x",
+    "file": lambda: io.BytesIO(b"x" * 600_000),
+}
 
 
 @cancelled_in_every_way
-@pytest.mark.parametrize("source", SOURCES, ids=["async", "iterable", "bytes", "file"])
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("verb", ["stage", "write"])
 async def test_create_cancelled_in_the_storage_stores_nothing(store, backend, how, source, verb):
     """Cancelled while the storage is at work, `create` waits for it, discards, and only then raises."""
@@ -67,6 +73,7 @@ async def test_create_cancelled_in_the_storage_stores_nothing(store, backend, ho
 
     assert call.cancelled
     assert backend.unfinished == 0
+    assert backend.calls.count("write") == (1 if verb == "write" else 0)
     assert "publish" not in backend.calls
     assert (await store.list()).data == []
 
@@ -123,7 +130,7 @@ async def test_nothing_is_left_in_staging_on_disk(tmp_path, how):
     assert os.listdir(tmp_path / "store" / ".staging") == []
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=["async", "iterable", "bytes", "file"])
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 async def test_a_cancel_scope_waits_for_the_publish(store, backend, source):
     """Once the publish has begun, the file is returned and is there; the cancellation comes with the next await."""
     gate = backend.gate("publish")
@@ -140,7 +147,7 @@ async def test_a_cancel_scope_waits_for_the_publish(store, backend, source):
     assert await store.get(call.value.id) == call.value
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=["async", "iterable", "bytes", "file"])
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_cancelled_task_deletes_what_it_published(store, backend, source):
     """`Task.cancel` cannot be held off: if the file was published meanwhile, it is deleted again before the raise."""
@@ -157,6 +164,29 @@ async def test_a_cancelled_task_deletes_what_it_published(store, backend, source
         await call.end()
 
     assert call.cancelled
+    assert backend.calls[-1] == "remove"
+    assert (await store.list()).data == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_both_cancellations_at_once_leave_nothing(store, backend):
+    """A cancelled scope around the cancelled task does not keep the published file from being deleted again."""
+    gate = backend.gate("publish")
+    scope = CancelScope()
+
+    async def create():
+        with scope:
+            await store.create("f", b"x", purpose="batch")
+
+    async with anyio.create_task_group() as group:
+        call = Call("task", create).start(group)
+        await gate.reached()
+        call.cancel()
+        await ticks()
+        scope.cancel()
+        gate.open()
+        await call.end()
+
     assert backend.calls[-1] == "remove"
     assert (await store.list()).data == []
 
