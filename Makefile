@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never PYTHONPATH=.tools/uv .tools/uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check docs format lock clean
 
 help:   ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: .venv/.synced   ## format, lint, types, duplicates, lock file
 	@$(RUN)/mypy
 	@$(RUN)/pylint --score=n src
 	@$(UV) lock --check --quiet
+
+docs: .venv/.synced   ## write the generated pages of the documentation
+	@$(RUN)/python -m tests.conformance.pages
 
 format: .venv/.synced   ## let ruff format and fix what it can
 	@$(RUN)/ruff check --fix --quiet . ; $(RUN)/ruff format .

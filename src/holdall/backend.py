@@ -39,25 +39,25 @@ class Capability(enum.Flag):
     """
 
     DURABLE = enum.auto()
-    """Once `publish` has returned, the entry survives a loss of power."""
+    """Once `publish` has returned, the entry survives a loss of power [durability.fsync_order]."""
     ATOMIC_PUBLISH = enum.auto()
-    """No reader ever sees part of an entry."""
+    """No reader ever sees part of an entry [concurrent.reader_never_sees_partial]."""
     EXCLUSIVE_REMOVE = enum.auto()
-    """Of several concurrent removers of one entry exactly one succeeds."""
+    """Of several concurrent removers of one entry exactly one succeeds [concurrent.delete_race_one_winner]."""
     RANGED_READS = enum.auto()
-    """`open_data` with `start` and `stop` transfers only that range."""
+    """`open_data` with `start` and `stop` transfers only that range [caps.undeclared_operation_refused]."""
     ORDERED_LISTING = enum.auto()
-    """`list_ids(after, before)` costs what it yields, not what the store holds."""
+    """`list_ids(after, before)` costs what it yields, not what the store holds [caps.undeclared_operation_refused]."""
     SHARED = enum.auto()
-    """Other processes that open the same URL see the same entries."""
+    """Other processes that open the same URL see the same entries [concurrent.processes_create]."""
     PERSISTENT = enum.auto()
-    """Entries outlive the process."""
+    """Entries outlive the process [caps.persistent_means_new_process] [crash.acknowledged_create_is_there]."""
     PORTABLE_LAYOUT = enum.auto()
-    """Entries are kept as `<id>/data.bin` and `<id>/meta.json`."""
+    """Entries are kept as `<id>/data.bin` and `<id>/meta.json` [caps.undeclared_operation_refused]."""
     SIGNED_URLS = enum.auto()
-    """`signed_url` works."""
+    """`signed_url` works [caps.undeclared_operation_refused]."""
     LOCAL_PATHS = enum.auto()
-    """`local_path` works."""
+    """`local_path` works [caps.undeclared_operation_refused]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +95,39 @@ class BackendOptions(BaseModel):
 
 
 class StagedFile(ABC):
-    """A write that nobody can see until `publish`.
+    """A write that nobody can see until `publish` [concurrent.reader_never_sees_partial].
 
-    As a context manager, leaving it unpublished discards it. Used by one thread at a time.
+    As a context manager, leaving it unpublished discards it. Used by one thread at a time. If its process dies, nothing
+    of it ever becomes visible [crash.create_killed_anywhere_is_all_or_nothing].
     """
 
     @abstractmethod
     def write(self, chunk: Buffer) -> None:
-        """Append all of `chunk`. The caller may reuse its memory as soon as this returns."""
+        """Append all of `chunk`. The caller may reuse its memory as soon as this returns.
+
+        Any number of chunks of any size [content.roundtrip_boundary_sizes], none of them collected in memory
+        [content.streams_up_bounded_memory], the bytes as they are [content.bytes_are_opaque].
+        """
 
     @abstractmethod
     def publish(self, meta: bytes) -> None:
         """Make the entry exist, with everything written and `meta` as its metadata: the commit point.
 
-        All or nothing: if this raises, the entry does not exist. If an entry with this id exists already, it stays as
-        it is and `StorageError` is raised, where the storage can tell.
+        All or nothing: if this raises, the entry does not exist [create.error_means_not_stored], not even when the last
+        sync fails [durability.fsync_error_is_reported]. Once it returns, every handle and process sees the entry
+        [list.other_handle_sees_create_and_delete], and it outlives this process [crash.acknowledged_create_is_there].
+        `meta` is kept byte for byte [metadata.json_roundtrip_types].
+        If an entry with this id exists already, it stays as it is and `StorageError` is raised, where the storage can
+        tell.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget everything written and give its space back. After `publish`, or a second time, does nothing."""
+        """Forget everything written and give its space back [create.source_error_leaves_no_residue].
+
+        Never publishes what is there so far [create.source_error_leaves_nothing]. Works at any moment, after an
+        interruption too [create.base_exception_cleans_up]. After `publish`, or a second time, does nothing.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -140,37 +153,54 @@ class Backend(ABC):
     def from_url(cls, url: StoreURL, options: Any) -> Self:
         """The backend for a parsed URL; `options` is an instance of the class's `Options`, made from its query.
 
-        Makes the location if it is absent. Raises `InvalidStoreURL` if the URL cannot name a location here.
+        Makes the location if it is absent. Two backends of one URL reach the same entries [url.roundtrip]. The path is
+        decoded already [url.percent_and_unicode_paths]. Raises `InvalidStoreURL` if the URL cannot name a location here.
         """
 
     @abstractmethod
     def stage(self, file_id: str) -> StagedFile:
-        """Begin a write that nobody can see."""
+        """Begin a write that nobody can see. Any number may go on at once [concurrent.creates_all_survive]."""
 
     @abstractmethod
     def read_meta(self, file_id: str) -> bytes:
-        """The metadata, as published. `FileNotFound` if the entry is absent, and only then."""
+        """The metadata, as published [metadata.survives_reopen].
+
+        `FileNotFound` if the entry is absent [errors.missing_is_FileNotFound_everywhere], and only then: what may not
+        be read is `AccessDenied` [errors.permission_is_not_missing], what is damaged is returned as it is
+        [errors.corrupt_is_not_missing].
+        """
 
     @abstractmethod
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes from `start` up to but not including `stop` (None: to the end), as a stream to be closed.
 
-        `0 <= start <= stop` is already checked; past the end the stream just ends. `FileNotFound` if there are no
+        `0 <= start <= stop` is already checked; past the end the stream just ends [content.ranges]. The stream reads
+        on demand [content.streams_down_bounded_memory], has a position of its own [content.independent_readers], and
+        releases what it holds when it is closed or dropped [content.early_close_releases]. `FileNotFound` if there are no
         bytes for this id; the caller then looks at the metadata to tell a delete from a loss. A stream that is open
-        when the entry is removed either delivers the right bytes or raises `FileNotFound`.
+        when the entry is removed either delivers the right bytes or raises `FileNotFound`
+        [delete.open_reader_defined].
         """
 
     @abstractmethod
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        """The ids of all entries with `after < id < before`, ascending as text, lazily.
+        """The ids of all entries with `after < id < before`, ascending as text, lazily [list.pages_cover_exactly_once].
 
-        The bounds need not be ids. An id may be yielded whose entry has just gone, or is not complete (the caller
+        All of them, however many [list.more_than_1000], and nothing that is no id [ids.foreign_entries_ignored].
+        The bounds need not be ids, nor exist [list.cursor_survives_delete]. An id may be yielded whose entry has just gone, or is not complete (the caller
         reads its metadata to know); an entry that was there all the time is never left out.
         """
 
     @abstractmethod
     def remove(self, file_id: str) -> None:
-        """Remove the entry. `FileNotFound` if it is absent. Once this returns, nobody sees it."""
+        """Remove the entry. `FileNotFound` if it is absent [delete.twice_is_FileNotFound].
+
+        Once this returns, nobody sees it [delete.then_everything_is_missing], and no other entry is touched
+        [delete.only_that_one]. If the process dies, the entry is there whole or not at all
+        [crash.delete_killed_anywhere_is_all_or_nothing]. Missing bytes are no error
+        [delete.missing_directory_pieces_tolerated]. The space is given back by `close` at the latest
+        [delete.frees_space].
+        """
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Id and metadata of many entries, in the order asked for; absent ones are left out."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pathlib
-
 import pytest
-from tests.conformance.mutants._base import MUTANTS, target_of
+from tests.conformance.mutants._base import target_of
+from tests.conformance.pages import load_mutants
 
 from holdall.conformance import run
 
-for _module in sorted(pathlib.Path(__file__).with_name("mutants").glob("[a-z]*.py")):
-    importlib.import_module(f"tests.conformance.mutants.{_module.stem}")
+MUTANTS = load_mutants()
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS))
