@@ -154,7 +154,8 @@ class Backend(ABC):
         """The backend for a parsed URL; `options` is an instance of the class's `Options`, made from its query.
 
         Makes the location if it is absent. Two backends of one URL reach the same entries [url.roundtrip]. The path is
-        decoded already [url.percent_and_unicode_paths]. Raises `InvalidStoreURL` if the URL cannot name a location here.
+        decoded already [url.percent_and_unicode_paths].
+        Raises `InvalidStoreURL` if the URL cannot name a location here.
         """
 
     @abstractmethod
@@ -176,8 +177,9 @@ class Backend(ABC):
 
         `0 <= start <= stop` is already checked; past the end the stream just ends [content.ranges]. The stream reads
         on demand [content.streams_down_bounded_memory], has a position of its own [content.independent_readers], and
-        releases what it holds when it is closed or dropped [content.early_close_releases]. `FileNotFound` if there are no
-        bytes for this id; the caller then looks at the metadata to tell a delete from a loss. A stream that is open
+        releases what it holds when it is closed or dropped [content.early_close_releases].
+        `FileNotFound` if there are no bytes for this id; the caller then looks at the metadata to tell a delete from a
+        loss. A stream that is open
         when the entry is removed either delivers the right bytes or raises `FileNotFound`
         [delete.open_reader_defined].
         """
@@ -187,8 +189,9 @@ class Backend(ABC):
         """The ids of all entries with `after < id < before`, ascending as text, lazily [list.pages_cover_exactly_once].
 
         All of them, however many [list.more_than_1000], and nothing that is no id [ids.foreign_entries_ignored].
-        The bounds need not be ids, nor exist [list.cursor_survives_delete]. An id may be yielded whose entry has just gone, or is not complete (the caller
-        reads its metadata to know); an entry that was there all the time is never left out.
+        The bounds need not be ids, nor exist [list.cursor_survives_delete].
+        An id may be yielded whose entry has just gone, or is not complete (the caller reads its metadata to know); an
+        entry that was there all the time is never left out.
         """
 
     @abstractmethod
