@@ -282,3 +282,18 @@ async def test_verify_reports_progress_on_the_loop(url):
         await store.verify(on_file=lambda *args: seen.append((*args, threading.get_ident())))
 
     assert seen == [(file.id, 5, threading.get_ident())]
+
+
+async def test_an_exception_of_on_file_comes_through_unchanged(url):
+    """What the caller's `on_file` raises ends `verify`, and is that very exception."""
+    error = LookupError("mine")
+
+    def fail(file_id, size):
+        raise error
+
+    async with open_async_store(url) as store:
+        await store.create("f", b"hello", purpose="batch")
+        with pytest.raises(LookupError) as caught:
+            await store.verify(on_file=fail)
+
+    assert caught.value is error
