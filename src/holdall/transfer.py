@@ -86,9 +86,9 @@ def copy_store(
     One bad file does not stop the rest: whatever is wrong with it is in the report, and nothing is published for it.
     The limit `max_bytes` of the target store is one for uploads, and does not apply; that of its backend does.
 
-    `on_file` is called with the id and size of each file that was dealt with, `on_bytes` with the number of bytes just
-    written. `clock` gives Unix seconds, for telling which files have expired. Memory in use does not grow with the
-    files.
+    `on_file` is called with the id of each file that was dealt with, and its size (0 if it failed or had expired),
+    `on_bytes` with the number of bytes just written. `clock` gives Unix seconds, for telling which files have expired.
+    Memory in use does not grow with the size of a file, nor with their number.
 
     Raises `InvalidRequest` if both are the same store, and `StorageFull`, `AccessDenied` or `StorageUnavailable` if the
     target has that trouble, since every further file would have it too; what is copied by then stays. Raises
@@ -103,6 +103,10 @@ def copy_store(
 
 class _NotCopied(Exception):
     """This one file cannot be copied; the text says why."""
+
+
+class _Gone(Exception):
+    """The file was deleted from the source meanwhile: there is nothing to copy."""
 
 
 class _Copy:
@@ -121,6 +125,8 @@ class _Copy:
             size = 0
             try:
                 size = self._copy(file_id)
+            except _Gone:
+                continue
             except _TROUBLE:
                 # The target's: what the source raises comes as _NotCopied.
                 raise
@@ -142,10 +148,8 @@ class _Copy:
             yield file_id
 
     def _copy(self, file_id: str) -> int:
-        """Deal with one file; its size, or 0 if there is nothing to copy."""
+        """Deal with one file; its size, or 0 if it has expired."""
         meta = self._source_meta(file_id)
-        if meta is None:
-            return 0
         try:
             file = decode_meta(meta, file_id)
         except CorruptMetadata as error:
@@ -163,13 +167,12 @@ class _Copy:
         self._bytes += file.bytes
         return file.bytes
 
-    def _source_meta(self, file_id: str) -> bytes | None:
-        """The metadata; None if there is no such entry (any more)."""
+    def _source_meta(self, file_id: str) -> bytes:
         try:
             with Guard(self._source_name, "read", file_id):
                 return self._source.read_meta(file_id)
-        except FileNotFound:
-            return None
+        except FileNotFound as error:
+            raise _Gone from error
         except HoldallError as error:
             raise _NotCopied(str(error)) from error
 
@@ -183,6 +186,7 @@ class _Copy:
                     digest.update(chunk)
                     yield chunk
         except FileNotFound as error:
+            self._source_meta(file.id)
             raise _NotCopied(f"the data of {file.id} is missing in the source") from error
         except HoldallError as error:
             raise _NotCopied(str(error)) from error

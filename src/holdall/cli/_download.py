@@ -33,7 +33,8 @@ def safe_name(stored: str, fallback: str) -> str:
     name = "".join(c if c.isprintable() else "_" for c in name).strip().lstrip(". ")
     if len(name.encode()) > _LONGEST_NAME:
         stem, suffix = os.path.splitext(name)
-        suffix = suffix if len(suffix.encode()) <= _LONGEST_NAME // 4 else ""
+        if len(suffix.encode()) > _LONGEST_NAME // 4:
+            stem, suffix = name, ""
         room = _LONGEST_NAME - len(suffix.encode())
         name = stem.encode()[:room].decode(errors="ignore") + suffix
     return name or fallback

@@ -25,8 +25,6 @@ __all__ = [
 
 FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 4, 130
 
-_SHORTEST_SECRET = 4
-
 # The arguments of the process, which may hold secrets.
 _arguments: list[str] = []
 
@@ -114,30 +112,23 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _without_secrets(text: str) -> str:
-    for argument in (*_arguments, os.environ.get("HOLDALL_STORE", "")):
-        if "://" in argument:
-            url = argument.partition("=")[2] if argument.startswith("--") else argument
-            for secret, shown in _hidden(url):
-                text = text.replace(secret, shown)
+    urls = [
+        a.partition("=")[2] if a.startswith("--") else a for a in (*_arguments, os.environ.get("HOLDALL_STORE", ""))
+    ]
+    for given in urls:
+        if "://" in given:
+            text = _without_secrets_of(given, text)
     return text
 
 
-def _hidden(text: str) -> list[tuple[str, str]]:
-    """What must not be shown of a URL, and what to show instead; the longest first."""
-    from urllib.parse import quote  # noqa: PLC0415
-
-    from holdall.url import REDACTED, StoreURL, is_secret_name  # noqa: PLC0415
+def _without_secrets_of(given: str, text: str) -> str:
+    from holdall.url import REDACTED, StoreURL  # noqa: PLC0415
 
     try:
-        url = StoreURL.parse(text)
+        url = StoreURL.parse(given)
     except InvalidStoreURL:
         # Nobody can tell which part of it is secret.
-        return [(text, f"{text.partition('://')[0]}://{REDACTED}")]
-    secrets = [value for name, value in url.query.items() if is_secret_name(name)]
-    if url.password:
-        secrets.append(url.password)
-    if not secrets:
-        return []
-    # Short ones would blot out half of every sentence; the URL as a whole is still replaced.
-    spellings = {s for secret in secrets for s in (secret, quote(secret, safe="")) if len(s) >= _SHORTEST_SECRET}
-    return [(text, str(url)), *((s, REDACTED) for s in sorted(spellings, key=len, reverse=True))]
+        return text.replace(given, f"{given.partition('://')[0]}://{REDACTED}")
+    shown = str(url)
+    # Also where a usage error repeats it word for word. One without a secret stays as it was written.
+    return url.redact(text.replace(given, shown) if REDACTED in shown else text)

@@ -1,0 +1,79 @@
+"""How the tests run the program: in this process, or for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import holdall
+from holdall.cli import main
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a run of the program left."""
+
+    code: int
+    output: bytes
+    errors: str
+
+    @property
+    def text(self):
+        return self.output.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.output)
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    """The URL of an empty store; nothing else leads to a store."""
+    monkeypatch.delenv("HOLDALL_STORE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return (tmp_path / "store").as_uri()
+
+
+@pytest.fixture
+def store(url):
+    """The store at `url`, for preparing and looking."""
+    with holdall.open_store(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(capfdbinary, url):
+    """Run the program in this process: `run("ls", "--json")`."""
+
+    def call(*arguments):
+        capfdbinary.readouterr()
+        code = main([str(argument) for argument in arguments])
+        output, errors = capfdbinary.readouterr()
+        return Done(code, output, errors.decode())
+
+    return call
+
+
+@pytest.fixture
+def program(url):
+    """Run the program in a process of its own: `program("cat", file_id, stdin=b"...")`."""
+
+    def call(*arguments, stdin=b"", stdout=subprocess.PIPE, environment=None, **options):
+        done = subprocess.run(
+            [sys.executable, "-m", "holdall.cli", *map(str, arguments)],
+            input=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            timeout=60,
+            check=False,
+            **options,
+        )
+        return Done(done.returncode, done.stdout or b"", done.stderr.decode())
+
+    return call
