@@ -96,8 +96,8 @@ class RangeReader(io.RawIOBase):
             return 0
         with self._whole_or_dropped(), self._guard:
             chunk = self._stream_at(self._position).read(wanted)
-        if not chunk:
-            raise _truncated(self.name, self._size, self._size - self._position)
+            if not chunk:
+                raise _truncated(self.name, self._size, self._size - self._position)
         buffer[: len(chunk)] = chunk
         self._position += len(chunk)
         self._stream_position = self._position
