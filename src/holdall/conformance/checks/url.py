@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -108,7 +108,11 @@ def secrets_redacted(kit: Kit) -> None:
                 secret, hidden = new_secret()
                 _try_all(kit, log, _with(url, **{option: secret}), hidden, f"the option {option!r}")
                 _try_all(
-                    kit, _with(url, **{option: secret, "max_bytes": "many"}), hidden, f"{option!r} and a wrong value"
+                    kit,
+                    log,
+                    _with(url, **{option: secret, "max_bytes": "many"}),
+                    hidden,
+                    f"{option!r} and a wrong value",
                 )
         for option in ("secret_tokn", "api_key", "password", "proxy"):
             if option not in type(kit.store.backend).Options.model_fields:
@@ -176,16 +180,17 @@ def _try_all(kit: Kit, log: _Collector, url: str, hidden: Secrets, what: str) ->
         return
     for name, subject in (("store", store), ("store.url", store.url), ("store.backend", store.backend)):
         leaks(hidden, f"{did}: {name}", subject)
-    for name, call in {
+    calls: dict[str, Callable[[], object]] = {
         "get of an absent file": lambda: store.get("file-absent"),
         "get of no id": lambda: store.get("../x"),
         "create over max_bytes": lambda: store.create("a", io.BytesIO(b"12345"), purpose="batch", max_bytes=2),
         "list with a bad cursor": lambda: store.list(after="no id"),
         "list": lambda: store.list(limit=1),
         "delete of an absent file": lambda: store.delete("file-absent"),
-        "close": lambda: store.close(),  # noqa: PLW0108 - of the type of the others
+        "close": store.close,
         "get after close": lambda: store.get("file-absent"),
-    }.items():
+    }
+    for name, call in calls.items():
         try:
             call()
         except Exception as error:
