@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import hypothesis
+import pytest
+from tests.fake_plugin.install import install
 
 # No deadline: the machine may be busy. Random on purpose: a failure is kept in .hypothesis and tried first next time.
 hypothesis.settings.register_profile(
@@ -12,3 +16,15 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("holdall")
+
+
+@pytest.fixture
+def put_on_path(tmp_path, monkeypatch):
+    """Install a fake distribution for this test only; see `tests/fake_plugin/install.py`."""
+
+    def put(entry_points, folder="site", **options):
+        monkeypatch.syspath_prepend(install(tmp_path / folder, entry_points, **options))
+
+    yield put
+    for name in [n for n in sys.modules if n.startswith("fake_")]:
+        del sys.modules[name]

@@ -18,18 +18,6 @@ from holdall.backends.memory import MemoryBackend
 CLASS = "fake_store:FakeBackend"
 
 
-@pytest.fixture
-def put_on_path(tmp_path, monkeypatch):
-    """Install a fake distribution for this test only."""
-
-    def put(entry_points, folder="site", **options):
-        monkeypatch.syspath_prepend(install(tmp_path / folder, entry_points, **options))
-
-    yield put
-    for name in [n for n in sys.modules if n.startswith("fake_")]:
-        del sys.modules[name]
-
-
 def run(code, *path, **environment):
     """What a fresh interpreter prints."""
     done = subprocess.run(

@@ -46,6 +46,11 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     parsed = parsed.with_options({name: _as_text(value) for name, value in options.items()})
     try:
         store_options, backend_options = split_options(parsed.scheme, given, backend_class.Options)
+        # As the options understood them: a number of seconds is written as the span of time it stands for.
+        read = dict(store_options) | dict(backend_options)
+        parsed = parsed.with_options(
+            {n: _as_text(read[n]) for n, v in options.items() if not isinstance(v, str | None)}
+        )
         with Guard(str(parsed), "open"):
             backend = backend_class.from_url(parsed, backend_options)
     except HoldallError as error:

@@ -149,10 +149,11 @@ class StoreURL:
     def redact(self, text: str) -> str:
         """A text, such as an error message, without the secrets of this URL."""
         secrets = [self.password, *(value for name, value in self.query.items() if is_secret_name(name))]
-        # The longest first: one may be part of another. What is as short as a syllable stands in every text.
-        for secret in sorted((s for s in secrets if s and len(s) > 3), key=len, reverse=True):
-            for spelling in {secret, quote(secret, safe=""), repr(secret)[1:-1]}:
-                text = text.replace(spelling, REDACTED)
+        # What is as short as a syllable stands in every text.
+        spellings = {form for secret in secrets if secret and len(secret) > 3 for form in _spellings(secret)}
+        # The longest first: one may be part of another.
+        for spelling in sorted(spellings, key=len, reverse=True):
+            text = text.replace(spelling, REDACTED)
         return without_passwords(text)
 
     def child(self, name: str) -> StoreURL:
@@ -199,6 +200,11 @@ class StoreURL:
                 for name, value in self.query.items()
             )
         return text
+
+
+def _spellings(secret: str) -> set[str]:
+    quoted = {quote(secret, safe=safe) for safe in ("", "/", "/:,")}
+    return {secret, *quoted, repr(secret)[1:-1], ascii(secret)[1:-1]}
 
 
 def _hide(name: str, value: str) -> str:
