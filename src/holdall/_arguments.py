@@ -22,6 +22,9 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 100
 _MAX_PURPOSE_CHARS = 64
 _MAX_CONTENT_TYPE_CHARS = 255
+# The JSON reader of pydantic stops at 4300 digits, though its writer does not.
+_MOST_DIGITS = 4000
+_INT_BOUND = 10**_MOST_DIGITS
 _SHOWN_CHARACTERS = 100
 # Nearly 8000 years: a time that lies further ahead cannot be shown as a date.
 _LONGEST_SECONDS = 250_000_000_000
@@ -106,6 +109,8 @@ def _json(value: Any, where: str, depth: int, allowance: Iterator[int]) -> Any:
         return _text(where, value)
     if kind is float and not math.isfinite(value):
         raise InvalidRequest(f"{where} is {value!r}, which JSON cannot express")
+    if kind is int and abs(value) >= _INT_BOUND:
+        raise InvalidRequest(f"{where} is a number of over {_MOST_DIGITS} digits, which readers of JSON refuse")
     if kind in {int, float, bool} or value is None:
         return value
     raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")

@@ -137,8 +137,8 @@ def decode_meta(raw: bytes, file_id: str) -> FileObject:
         file: FileObject = _validate(raw, strict=True)
     except pydantic_core.ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        why = f"{where}: {first['msg']}" if where else first["msg"]
+        # Only the key: what follows it in "loc" are pydantic's names for the members of a union.
+        why = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else first["msg"]
         raise _corrupt(file_id, why) from error
     if file.id != file_id:
         raise _corrupt(file_id, "it holds the metadata of another id")
