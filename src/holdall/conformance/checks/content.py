@@ -59,11 +59,20 @@ def short_reads(kit: Kit) -> None:
     expect(kit.open().get_content(file.id), data, "create from a source that gives 1000 bytes a read, then get_content")
 
 
+class _Strict(OnlyRead):
+    """Wants to be told how many bytes."""
+
+    def read(self, size: int, /) -> bytes:  # type: ignore[override]
+        if type(size) is not int or size < 1:
+            raise ValueError(f"read({size!r})")
+        return super().read(size)
+
+
 @check("content.source_needs_only_read")
 def source_needs_only_read(kit: Kit) -> None:
-    """An object that has `read` and no other attribute of a file."""
+    """An object that has `read` and no other attribute of a file, and takes no other argument than a size."""
     data = kit.noise(100_000)
-    file = kit.put(OnlyRead(data))
+    file = kit.put(_Strict(data))
     expect(kit.store.get_content(file.id), data, "create from an object with nothing but read(n), then get_content")
 
 
@@ -246,16 +255,17 @@ def early_close_releases(kit: Kit) -> None:
 
 @check("content.independent_readers")
 def independent_readers(kit: Kit) -> None:
-    """Two streams of one file and one of another, turn by turn."""
-    a, b = kit.noise(200_000), kit.noise(200_000)
+    """Two streams of one file and one of another, turn by turn, in steps that no buffer divides, past any buffer."""
+    step, turns = 50_021, 20
+    a, b = kit.noise(MIB + MIB // 4), kit.noise(MIB + MIB // 4)
     first, second = kit.put(a), kit.put(b)
     other = kit.open()
     with other.open(first.id) as one, other.open(first.id) as two, other.open(second.id) as three:
-        two.seek(100_000)
-        seen = [[stream.read(997) for stream in (one, two, three)] for _ in range(50)]
-    for n, (data, start, name) in enumerate(((a, 0, "first"), (a, 100_000, "second"), (b, 0, "third"))):
+        two.seek(200_000)
+        seen = [[stream.read(step) for stream in (one, two, three)] for _ in range(turns)]
+    for n, (data, start, name) in enumerate(((a, 0, "first"), (a, 200_000, "second"), (b, 0, "third"))):
         saw = b"".join(turn[n] for turn in seen)
-        expect(saw, data[start : start + 997 * 50], f"reading three streams by turns: the {name}")
+        expect(saw, data[start : start + step * turns], f"reading three streams by turns: the {name}")
 
 
 @check("content.size_equals_bytes_delivered")
