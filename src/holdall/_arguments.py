@@ -105,6 +105,11 @@ def _json(value: Any, where: str, depth: int, allowance: Iterator[int]) -> Any:
         }
     if kind is list:
         return [_json(item, f"{where}[{i}]", depth + 1, allowance) for i, item in enumerate(value)]
+    return _scalar(value, where)
+
+
+def _scalar(value: Any, where: str) -> Any:
+    kind = type(value)
     if kind is str:
         return _text(where, value)
     if kind is float and not math.isfinite(value):
