@@ -59,6 +59,17 @@ def test_every_path_of_the_project_that_a_page_names_exists(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_check_that_a_decision_names_is_in_the_suite():
+    """What a decision says the conformance suite holds, the suite checks."""
+    promises = tomllib.loads((ROOT / "src/holdall/conformance/promises.toml").read_text(encoding="utf-8"))
+    checks = {f"{category}.{name}" for category, names in promises.items() for name in names}
+    named = {name for page in DECISIONS for name in re.findall(r"`([a-z]+\.\w+)`", page.read_text(encoding="utf-8"))}
+    named = {name for name in named if name.partition(".")[0] in promises}
+
+    assert named
+    assert named - checks == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_fenced_block_says_what_it_is(page):
     """Every block names its language, so that none escapes the tests by accident."""
