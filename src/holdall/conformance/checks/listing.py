@@ -141,7 +141,9 @@ def _same_order(kit: Kit, files: list[FileObject], what: str) -> None:
 @check("list.reverse_is_exact_reverse")
 def reverse_is_exact_reverse(kit: Kit) -> None:
     """Files of now and of months ago, by pages; then the backend's own `before`; then with ids from elsewhere."""
-    files = [plant(kit.store, i, created_at=at) for i, at in minted_ago()] + _make(kit, 9)
+    files = _make(kit, 9) + [plant(kit.store, i, created_at=at) for i, at in reversed(minted_ago())]
+    kit.settle()
+    files.sort(key=position)
     expected = _ids(files)
     store = kit.open()
     same_ids(_ids(store.list(order="desc")), expected[::-1], f'list(order="desc") of {len(files)} files')
@@ -164,15 +166,17 @@ def cursor_survives_delete(kit: Kit) -> None:
     """The last file of a page is deleted before the next page is asked for; alone, with its neighbours, and all."""
     expected = _ids(_make(kit, 12))
     for order, ids in (("asc", list(expected)), ("desc", expected[::-1])):
-        first = kit.open().list(limit=3, order=order)
+        pager = kit.open()
+        first = pager.list(limit=3, order=order)
         same_ids(_ids(first), [i for i in ids if i in expected][:3], f"list(limit=3, order={order!r})")
         cursor = first.data[-1].id
         kit.store.delete(cursor)
         expected.remove(cursor)
         kit.settle()
         rest = [i for i in ids[ids.index(cursor) + 1 :] if i in expected]
-        page = kit.open().list(limit=3, after=cursor, order=order)
-        same_ids(_ids(page), rest[:3], f"list(limit=3, order={order!r}, after=<id just deleted>)")
+        for store in (pager, kit.open()):
+            page = store.list(limit=3, after=cursor, order=order)
+            same_ids(_ids(page), rest[:3], f"list(limit=3, order={order!r}, after=<id just deleted>)")
         _same_pages(kit.open(), 2, rest, order=order, after=cursor)
     cursor = expected[3]
     for file_id in expected[2:6]:
@@ -241,8 +245,8 @@ def delete_during_walk_no_error(kit: Kit) -> None:
         saw: list[str] = []
         for page in _pages(kit.store, 3, 40, order=order):
             saw += _ids(page)
-            # One behind, the cursor itself, and one ahead.
-            for doomed in (saw[-2], saw[-1], *[i for i in kept if i not in saw][1:2]):
+            # One behind, and one ahead.
+            for doomed in (saw[-2], *[i for i in kept if i not in saw][1:2]):
                 if len(expected) > 22 and doomed in kept:
                     other.delete(doomed)
                     kept.remove(doomed)
@@ -305,8 +309,8 @@ def limit_bounds(kit: Kit) -> None:
             for options in ({}, {"order": "desc"}, {"purpose": "batch"}):
                 did = f"list(limit={limit}, **{options}) of {files} files"
                 expect_error(InvalidRequest, did, lambda: kit.store.list(limit=limit, **options))
-        expect(len(kit.store.list(limit=10_000).data), files, f"list(limit=10000) of {files} files")
-        expect(len(kit.store.list(limit=1).data), min(files, 1), f"list(limit=1) of {files} files")
+    expect(len(kit.store.list(limit=10_000).data), 3, "list(limit=10000) of 3 files")
+    expect(len(kit.store.list(limit=1).data), 1, "list(limit=1) of 3 files")
 
 
 @check("list.bad_cursor")

@@ -1,0 +1,209 @@
+"""Mutants of the delete checks: deletes that leave something, take too much, or cannot be done."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import Any
+
+from tests.conformance.mutants._base import LocalBackend, MemoryBackend, mutant
+
+from holdall.errors import FileNotFound
+from holdall.store import FileStore
+
+
+@mutant("delete.then_everything_is_missing")
+class CachesMetadata(MemoryBackend):
+    """Metadata once read is kept by the handle, and never checked again."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._metas: dict[str, bytes] = {}
+
+    def read_meta(self, file_id: str) -> bytes:
+        if file_id not in self._metas:
+            self._metas[file_id] = super().read_meta(file_id)
+        return self._metas[file_id]
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        self._metas.pop(file_id, None)
+
+
+@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+class HidesOnly(MemoryBackend):
+    """A deleted entry is left out of listings, and nothing else."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._hidden = self._space.__dict__.setdefault("hidden", set())
+
+    def remove(self, file_id: str) -> None:
+        self._entry(file_id)
+        self._hidden.add(file_id)
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        return (i for i in super().list_ids(after, before) if i not in self._hidden)
+
+
+@mutant("delete.then_everything_is_missing")
+class ListsDeleted(FileStore):
+    """Deleted files stay in the listing of the handle that deleted them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ghosts: list[Any] = []
+
+    def delete(self, file_id: str) -> None:
+        with contextlib.suppress(Exception):
+            self._ghosts.append(self.get(file_id))
+        super().delete(file_id)
+
+    def __iter__(self) -> Any:
+        return iter([*super().__iter__(), *self._ghosts])
+
+
+@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+class SilentRemove(MemoryBackend):
+    """Removing what is not there does nothing."""
+
+    def remove(self, file_id: str) -> None:
+        with contextlib.suppress(FileNotFound):
+            super().remove(file_id)
+
+
+@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+class ForgivingDelete(FileStore):
+    """Deleting what is not there succeeds."""
+
+    def delete(self, file_id: str) -> None:
+        with contextlib.suppress(FileNotFound):
+            super().delete(file_id)
+
+
+@mutant("delete.only_that_one")
+class RemovesByPrefix(MemoryBackend):
+    """Everything whose name begins with the id goes."""
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        for other in [i for i in self._space.ids if i.startswith(file_id)]:
+            super().remove(other)
+
+
+@mutant("delete.only_that_one")
+class RemovesByPattern(MemoryBackend):
+    """`DELETE … WHERE id LIKE ?`, where `_` stands for any character."""
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        for other in list(self._space.ids):
+            if len(other) == len(file_id) and all(p in {"_", c} for p, c in zip(file_id, other, strict=True)):
+                super().remove(other)
+
+
+@mutant("delete.only_that_one")
+class RemovesEqualBytes(MemoryBackend):
+    """Equal bytes are kept once, and nobody counts who uses them."""
+
+    def remove(self, file_id: str) -> None:
+        data = self._entry(file_id)[1]
+        super().remove(file_id)
+        for other in [i for i, entry in self._space.entries.items() if entry[1] == data]:
+            super().remove(other)
+
+
+class _Lazy(io.RawIOBase):
+    """Looks the entry up at every read; what it does when that is gone is the mutant's."""
+
+    def __init__(self, backend: Any, file_id: str, start: int, stop: int | None) -> None:
+        super().__init__()
+        self.backend, self.file_id, self.at, self.stop = backend, file_id, start, stop
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.backend.bytes_of(self.file_id)[self.at : self.stop]
+        chunk = data if size < 0 else data[:size]
+        self.at += len(chunk)
+        return chunk
+
+
+class _LazyBackend(MemoryBackend):
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        self._entry(file_id)
+        return _Lazy(self, file_id, start, stop)
+
+
+@mutant("delete.open_reader_defined")
+class RawErrorWhenGone(_LazyBackend):
+    """The dictionary's own error comes out of a reader."""
+
+    def bytes_of(self, file_id: str) -> bytes:
+        return self._space.entries[file_id][1]
+
+
+@mutant("delete.open_reader_defined")
+class EndsWhenGone(_LazyBackend):
+    """A reader whose file is gone is at its end."""
+
+    def bytes_of(self, file_id: str) -> bytes:
+        entry = self._space.entries.get(file_id)
+        return entry[1] if entry else b""
+
+
+@mutant("delete.open_reader_defined")
+class SlotIsReused(_LazyBackend):
+    """The space of a deleted file is given to the next, and the reader reads on there."""
+
+    def bytes_of(self, file_id: str) -> bytes:
+        entries = self._space.entries
+        return entries.get(file_id, entries[max(entries)])[1]
+
+
+@mutant("delete.frees_space")
+class KeepsTheBytes(LocalBackend):
+    """The entry is moved to a bin that nobody empties."""
+
+    def remove(self, file_id: str) -> None:
+        self.read_meta(file_id)
+        bin_ = os.path.join(self._root, ".bin")
+        os.makedirs(bin_, exist_ok=True)
+        try:
+            os.rename(os.path.join(self._root, file_id), os.path.join(bin_, file_id))
+        except FileNotFoundError:
+            raise FileNotFound("gone") from None
+
+
+@mutant("delete.frees_space")
+class LeavesTheData(LocalBackend):
+    """Only the metadata goes."""
+
+    def remove(self, file_id: str) -> None:
+        try:
+            os.unlink(os.path.join(self._root, file_id, "meta.json"))
+        except OSError:
+            raise FileNotFound("gone") from None
+
+
+@mutant("delete.missing_directory_pieces_tolerated")
+class NeedsTheData(LocalBackend):
+    """The bytes must be there for an entry to be removed."""
+
+    def remove(self, file_id: str) -> None:
+        self.open_data(file_id).close()
+        super().remove(file_id)
+
+
+@mutant("delete.missing_directory_pieces_tolerated")
+class DeletesInOrder(LocalBackend):
+    """Unlinks the bytes, the metadata, the directory, and stops at what is not there."""
+
+    def remove(self, file_id: str) -> None:
+        self.read_meta(file_id)
+        entry = os.path.join(self._root, file_id)
+        for name in ("data.bin", "meta.json"):
+            os.unlink(os.path.join(entry, name))
+        os.rmdir(entry)
