@@ -1,0 +1,253 @@
+"""Listing: pages cover every file once, in the order that was said, at a cost that does not grow with the store."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import fakes, strategies
+
+from holdall import Capability, FileObject, FileStore, InvalidRequest, ids
+from holdall.model import encode_meta
+
+NOW = strategies.NOW_MS / 1000
+PURPOSES = ["batch", "fine-tune", "mine"]
+
+ordered = pytest.mark.parametrize("without", [Capability(0), Capability.ORDERED_LISTING], ids=["ordered", "unordered"])
+
+
+def filled(files, without=Capability(0)):  # noqa: B008 - immutable
+    """A store with these files, whatever their ids."""
+    backend = fakes.Recording(without=without)
+    for file in files:
+        backend.put(file.id, encode_meta(file))
+    return FileStore(backend, clock=fakes.Clock(NOW))
+
+
+def make(file_id, purpose="batch", created_at=None, **fields):
+    ms = ids.minted_at_ms(file_id, strategies.NOW_MS)
+    created_at = ms // 1000 if created_at is None else created_at
+    return FileObject(id=file_id, filename="a", purpose=purpose, bytes=0, created_at=created_at, **fields)
+
+
+# Many at the same second, and far apart.
+_ms = st.one_of(
+    st.integers(strategies.NOW_MS - 2000, strategies.NOW_MS),
+    st.integers(strategies.NOW_MS - 300 * 86_400_000, strategies.NOW_MS + 60_000),
+)
+minted = st.builds(make, strategies.minted_ids(ms=_ms), st.sampled_from(PURPOSES))
+# Outside of the times that holdall can have minted in: so two looks tell that they are there.
+_first, _last = ids.plausible_range(strategies.NOW_MS)
+foreign = st.builds(
+    make,
+    strategies.foreign_ids.filter(lambda i: not _first <= i <= _last),
+    st.sampled_from(PURPOSES),
+    created_at=st.integers(int(NOW) - 5, int(NOW)),
+)
+stores = st.lists(st.one_of(minted, foreign), max_size=12, unique_by=lambda f: f.id) | st.lists(
+    minted, max_size=12, unique_by=lambda f: f.id
+)
+
+
+def pages(store, **options):
+    """All pages, each asked for with the last id of the one before."""
+    after = None
+    while True:
+        page = store.list(after=after, **options)
+        yield page
+        if not page.has_more:
+            return
+        after = page.last_id
+
+
+@ordered
+@given(
+    files=stores,
+    limit=st.none() | st.integers(1, 5),
+    order=st.sampled_from(["asc", "desc"]),
+    purpose=st.sampled_from([None, *PURPOSES]),
+)
+def test_pages_cover_every_file_once_in_order(without, files, limit, order, purpose):
+    """Any mixture of ids, any page size, either direction, with or without a purpose: each file once, in its place."""
+    store = filled(files, without)
+    expected = sorted(files, key=lambda f: (f.created_at, f.id), reverse=order == "desc")
+    expected = [f for f in expected if purpose in {None, str(f.purpose)}]
+    got = list(pages(store, limit=limit, order=order, purpose=purpose))
+
+    assert list(itertools.chain.from_iterable(got)) == expected
+    for page in got:
+        assert len(page) == limit or page is got[-1]
+        assert (page.first_id, page.last_id) == ((page.data[0].id, page.data[-1].id) if page.data else (None, None))
+        assert page.data or not expected
+    if purpose is None and order == "asc":
+        assert list(store) == expected
+
+
+@ordered
+@given(files=st.lists(minted, min_size=1, max_size=10, unique_by=lambda f: f.id), data=st.data())
+def test_a_cursor_outlives_its_file(without, files, data):
+    """The place of a minted id is known after its file was deleted, also while paging from both ends."""
+    store = filled(files, without)
+    gone = data.draw(st.sampled_from(files))
+    store.backend.remove(gone.id)
+    rest = sorted((f for f in files if f != gone), key=lambda f: f.id)
+
+    assert list(store.list(after=gone.id)) == [f for f in rest if f.id > gone.id]
+    assert list(store.list(after=gone.id, order="desc")) == [f for f in reversed(rest) if f.id < gone.id]
+
+
+@ordered
+def test_a_foreign_cursor_needs_its_file(without):
+    """The place of an id that was minted elsewhere is that of its file; without it there is none."""
+    one, two = make("file-one", created_at=1), make("file-two", created_at=2)
+    store = filled([one, two, make(ids.lower_bound(strategies.NOW_MS) + "70008000000000000001")], without)
+
+    assert [f.id for f in store.list(after="file-one", limit=1)] == ["file-two"]
+    with pytest.raises(InvalidRequest, match="cannot list after file-three: no such file"):
+        store.list(after="file-three")
+    store.backend.remove("file-one")
+    with pytest.raises(InvalidRequest, match="cannot list after file-one: no such file"):
+        store.list(after="file-one")
+
+
+@ordered
+def test_paging_goes_on_behind_a_foreign_id_that_looks_like_ours(without):
+    """An id from elsewhere that happens to lie among ours is a cursor like any other; a wrong one is refused cheaply."""
+    stray = make(ids.lower_bound(strategies.NOW_MS - 5000) + "zz", created_at=int(NOW) - 5)
+    mine = [make(ids.lower_bound(strategies.NOW_MS - 60_000 * n) + "70008000000000000001") for n in range(1, 9)]
+    store = filled([stray, *mine], without)
+    newest = store.list(limit=1, order="desc")
+
+    assert newest.data == [stray]
+    assert list(store.list(after=newest.last_id, order="desc")) == mine
+    store = filled(mine, without)
+    with pytest.raises(InvalidRequest):
+        store.list(after="file-nonsense")
+    assert store.backend.calls["read_meta"] == 1
+
+
+@ordered
+def test_a_page_is_not_empty_while_more_match(without):
+    """Expired and corrupt files, and other purposes, are passed over until the page is full."""
+    files = []
+    for n in range(200):
+        file_id = ids.lower_bound(strategies.NOW_MS - 100_000 + n) + "70008000000000000001"
+        files.append(make(file_id, "mine" if n in {5, 199} else "batch", expires_at=int(NOW) if n % 3 == 0 else None))
+    store = filled(files, without)
+    page = store.list(purpose="mine", limit=1)
+
+    assert ([f.id for f in page], page.has_more) == ([files[5].id], True)
+    page = store.list(purpose="mine", limit=1, after=page.last_id)
+    assert ([f.id for f in page], page.has_more) == ([files[199].id], False)
+    assert len(store.list()) == sum(1 for n in range(200) if n % 3)
+
+
+@ordered
+def test_a_corrupt_entry_is_left_out_and_logged_once(without, caplog):
+    """It blocks no listing; the log names it at the first listing only."""
+    good = make(ids.lower_bound(strategies.NOW_MS) + "70008000000000000001")
+    store = filled([good], without)
+    bad = ids.lower_bound(strategies.NOW_MS - 1) + "70008000000000000001"
+    store.backend.put(bad, b"{")
+
+    with caplog.at_level(logging.WARNING, "holdall"):
+        for _ in range(3):
+            assert list(store) == [good]
+            assert list(store.list(limit=1, order="desc")) == [good]
+
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == logging.WARNING
+    assert bad in caplog.messages[0]
+
+
+@ordered
+def test_iterating_is_lazy_and_sees_what_comes(without):
+    """A deleted file that was not reached yet is left out, not an error; the walk ends."""
+    files = [make(ids.lower_bound(strategies.NOW_MS - 100 + n) + "70008000000000000001") for n in range(5)]
+    store = filled(files, without)
+    walk = iter(store)
+    assert next(walk) == files[0]
+    store.backend.remove(files[3].id)
+
+    assert [f.id for f in walk] == [files[n].id for n in (1, 2, 4)]
+
+
+def test_an_empty_store_has_an_empty_page():
+    """No first, no last, nothing more."""
+    page = filled([]).list(limit=20, order="desc")
+
+    assert (page.data, page.has_more, page.first_id, page.last_id) == ([], False, None, None)
+
+
+def _times(kind, count):
+    """When `count` files were stored, in milliseconds, ascending."""
+    day = 86_400_000
+    return {
+        "every second": [strategies.NOW_MS - 1000 * n for n in range(count)],
+        "all just now": [strategies.NOW_MS - n // 100 for n in range(count)],
+        "in an hour 200 days ago": [strategies.NOW_MS - 200 * day - 360 * n for n in range(count)],
+        "two bursts with a gap": [strategies.NOW_MS - (n % 2) * 100 * day - day - n for n in range(count)],
+    }[kind]
+
+
+COUNT = 10_000
+
+
+@pytest.fixture(
+    scope="module", params=["every second", "all just now", "in an hour 200 days ago", "two bursts with a gap"]
+)
+def large(request):
+    """10 000 files, their ids ascending."""
+    found = sorted(
+        f"file-{ms:012x}7000{0x8000_0000_0000_0000 + n:016x}" for n, ms in enumerate(_times(request.param, COUNT))
+    )
+    backend = fakes.Recording()
+    meta = encode_meta(make(found[0])).decode()
+    backend._space.ids = found
+    backend._space.entries = {i: (meta.replace(found[0], i).encode(), b"") for i in found}
+    return FileStore(backend, clock=fakes.Clock(NOW)), found
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("place", [None, 0.5])
+def test_a_page_of_a_large_store_costs_a_page(large, order, place):
+    """20 of 10 000 files, newest or oldest or from the middle: 21 metadata are read, and few ids looked at."""
+    store, found = large
+    calls = store.backend.calls
+    after = None if place is None else found[int(COUNT * place)]
+    calls.clear()
+    page = store.list(limit=20, order=order, after=after)
+
+    at = found.index(after) if after else (-1 if order == "asc" else COUNT)
+    assert [f.id for f in page] == (found[at + 1 : at + 21] if order == "asc" else found[at - 20 : at][::-1])
+    assert calls["read_meta"] == 21
+    if order == "asc":
+        assert calls["list_ids"] <= 3
+        assert calls["ids"] <= 21
+    else:
+        # Each call looks at 1024 ids at the most, which is one request to an object store.
+        assert calls["list_ids"] <= 60
+        assert calls["ids"] <= 1024 * calls["list_ids"]
+
+
+def test_walking_a_large_store_backwards_reads_each_once(large):
+    """Whatever the distribution over time, all files come once, newest first, at a bounded cost."""
+    store, found = large
+    store.backend.calls.clear()
+
+    assert [f.id for f in store.list(order="desc")] == found[::-1]
+    assert store.backend.calls["read_meta"] == COUNT
+    assert store.backend.calls["list_ids"] < 200
+    assert store.backend.calls["ids"] < 8 * COUNT
+
+
+def test_many_files_of_one_millisecond_are_walked_backwards():
+    """A window cannot be halved any further: they are taken together."""
+    found = [f"file-{strategies.NOW_MS - 10**9:012x}7000{0x8000_0000_0000_0000 + n:016x}" for n in range(3000)]
+    store = filled([make(i) for i in found])
+
+    assert [f.id for f in store.list(order="desc")] == found[::-1]
+    assert [f.id for f in store.list(order="desc", limit=2, after=found[1500])] == [found[1499], found[1498]]
