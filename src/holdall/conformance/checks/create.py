@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from holdall.conformance._kit import Kit, broken, expect, expect_error, expect_exactly, fields_of
 from holdall.conformance._registry import check
@@ -103,7 +104,12 @@ def does_not_close_or_rewind_source(kit: Kit) -> None:
     expect(kit.store.get_content(file.id), data[1000:], "create from a file that stands at 1000, then get_content")
     expect(source.done, [], "create from a file, then see what was done to it besides reading")
     expect(source.tell(), SIZE, "create from a file, then tell()")
-    for name, options in (("dying", {}), ("too large", {"max_bytes": 1000}), ("short", {"expected_bytes": SIZE + 1})):
+    failures: dict[str, dict[str, Any]] = {
+        "dying": {},
+        "too large": {"max_bytes": 1000},
+        "too short": {"expected_bytes": SIZE + 1},
+    }
+    for name, options in failures.items():
         source = Observed(data, dies=name == "dying")
         did = f"create that fails ({name})"
         # That it fails is the promise of other checks.

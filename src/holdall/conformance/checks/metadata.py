@@ -56,7 +56,8 @@ def json_roundtrip_types(kit: Kit) -> None:
         "floats": list(FLOATS),
         "constants": [True, False, None],
         "texts": list(TEXTS),
-        "nested": {"": {}, "a": [[], [[]], {}, [None], {"b": {"c": [1, 1.0, True, "1"]}}]},
+        "null": None,
+        "nested": {"": {}, "null": None, "a": [[], [[]], {}, [None], {"b": {"c": [1, 1.0, True, "1"]}}]},
         "deep": deep,
         "": "an empty key",
         "\0": "a NUL key",
@@ -67,7 +68,7 @@ def json_roundtrip_types(kit: Kit) -> None:
         "k" * 1000: "a long key",
         **{name: f"a key named {name}" for name in ("id", "filename", "bytes", "metadata", "created_at", "expires_at")},
     }
-    file = kit.put(metadata=metadata)
+    file = kit.put(metadata=copy.deepcopy(metadata))
     kit.settle()
     other = kit.open()
     for how, saw in (
@@ -250,11 +251,15 @@ def non_json_rejected_before_reading_source(kit: Kit) -> None:
 def limit_exact(kit: Kit) -> None:
     """Around the limits that storages have for attributes (255 bytes, 2 to 32 KiB), and around its own."""
     sizes = [n + d for n in (255, 2048, 4096, 8192, 16_384, 32_768) for d in (0, 1)] + [LIMIT_BYTES - 1, LIMIT_BYTES]
+    longest = min(kit.store.backend.limits.max_filename_chars, LONGEST_TRIED)
     stored = []
     for size in sizes:
         for kind in ("one text", "two-byte characters", "many keys"):
             metadata = metadata_of(size, kind)
-            stored.append((kit.put(metadata=metadata), metadata, f"create with {size} bytes of metadata ({kind})"))
+            # The longest document has the longest filename too.
+            name = "😀" * longest if size == LIMIT_BYTES else "a.txt"
+            file = kit.put(filename=name, metadata=dict(metadata))
+            stored.append((file, metadata, f"create with {size} bytes of metadata ({kind})"))
     kit.settle()
     other = kit.open()
     listed = {f.id: f for f in other.list()}
@@ -290,7 +295,7 @@ def empty_vs_absent(kit: Kit) -> None:
     false: list[Any] = [None, {}, [], "", 0, False, 0.0]
     cases: list[dict[str, Any] | None] = [None, {}, {"": ""}, *({"a": value} for value in false)]
     for given in cases:
-        file = kit.put(b"", metadata=given)
+        file = kit.put(b"", metadata=copy.deepcopy(given))
         did = f"create(metadata={given!r})"
         expect_exactly(file.metadata, given, f"{did}.metadata")
         _same_everywhere(kit, file.id, given, did)
