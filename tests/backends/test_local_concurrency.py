@@ -259,6 +259,57 @@ def test_a_sweep_at_every_step_of_a_write(calls, root, check_store):
         assert check_store(root) == set(created)
 
 
+def test_a_write_that_begins_at_every_step_of_a_sweep(calls, monkeypatch, root, check_store):
+    """A write that has made its directory and nothing else yet, and goes on while a sweep looks at that directory, is
+    not spoilt, whichever step of the sweep it is.
+    """
+    events = paused, go_on, staged, swept = [threading.Event() for _ in range(4)]
+    below = os.open
+
+    def pausing(path, *args, **kwargs):
+        if threading.current_thread().name == "writer" and str(path).endswith(".new/data.bin") and not go_on.is_set():
+            paused.set()
+            go_on.wait()
+        return below(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", pausing)
+    with holdall.open_store(root, fsync=False) as store:
+        created: list[str] = []
+
+        def source():
+            staged.set()
+            swept.wait()
+            yield b"a"
+
+        def write():
+            try:
+                created.append(store.create("a", source(), purpose="batch").id)
+            finally:
+                staged.set()
+
+        def let_go(name, real):
+            go_on.set()
+            staged.wait()
+            return real()
+
+        for nth in itertools.count(1):
+            for event in events:
+                event.clear()
+            writer = threading.Thread(target=write, name="writer")
+            writer.start()
+            paused.wait()
+            reached = calls.fault(lambda: store.sweep(older_than=0), nth, let_go)
+            go_on.set()
+            swept.set()
+            writer.join()
+            # Taken out again, as a sweep makes more calls the more files there are.
+            assert check_store(root) == set(created)
+            store.delete(created.pop())
+            if not reached:
+                break
+        assert nth > 8
+
+
 def test_a_leftover_that_comes_to_life(calls, root):
     """An entry without metadata, taken for a leftover, whose writer then finishes, is not removed: neither before nor
     after it was moved out of the root.
