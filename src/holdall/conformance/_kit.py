@@ -203,7 +203,8 @@ class Kit:
     ) -> FileObject:
         """Create a file with defaults for what the check does not care about."""
         options.setdefault("purpose", "user_data")
-        return (store or self.store).create(filename, data, **options)
+        # Not "store or self.store": a store that is false when empty is for `url.store_truthiness` to report.
+        return (self.store if store is None else store).create(filename, data, **options)
 
     def listed(self, store: FileStore | None = None) -> list[str]:
         """The ids that a listing shows, by default through a new handle, once what was done has settled."""
@@ -228,7 +229,7 @@ class Kit:
     def settle(self) -> None:
         """Wait as long as the backend declares its listings to lag."""
         seconds = self.store.backend.limits.settle_seconds
-        if seconds:
+        if seconds > 0:
             time.sleep(seconds)
 
     def close(self) -> None:
