@@ -209,7 +209,7 @@ class EndlessSettling(MemoryBackend):
 class Lagging(MemoryBackend):
     """Listings show what was `lag` seconds ago; everything else is current."""
 
-    lag = 0.1
+    lag = 0.0
     published: ClassVar[dict[str, float]] = {}
     removed: ClassVar[dict[tuple[int, str], float]] = {}
 
@@ -241,6 +241,7 @@ class Lagging(MemoryBackend):
 class SettlesLater(Lagging):
     """Listings take longer to settle than declared."""
 
+    lag = 60.0
     limits = Limits(settle_seconds=0.01)
 
 
@@ -261,6 +262,8 @@ class SettlesLater(Lagging):
 )
 class SettlesUndeclared(Lagging):
     """Listings lag, and nothing is said of it."""
+
+    lag = 60.0
 
 
 NEW_PROCESS = HONEST | Capability.PERSISTENT | Capability.SHARED

@@ -107,10 +107,12 @@ class RepeatsBetweenAnswers(MemoryBackend):
     "list.insert_during_walk_no_dup_no_loss",
 )
 class ListsInOrderOfArrival(MemoryBackend):
-    """A dictionary remembers the order of arrival, which is not that of the ids."""
+    """New entries are kept as they come, and only sorted in once there are many."""
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
         ids = list(self._space.entries)
+        if len(ids) > 500:
+            ids.sort()
         return iter([i for i in ids if (after is None or i > after) and (before is None or i < before)])
 
 
