@@ -279,6 +279,27 @@ class CollectsChunks(LocalBackend):
         return _CollectsLate(super().stage(file_id))
 
 
+@mutant("content.streams_up_bounded_memory", base=LocalBackend)
+class ReadsSourceWhole(FileStore):
+    """Looks at all of a source before it stores any of it."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        if hasattr(data, "__next__"):
+            whole = bytearray()
+            for chunk in data:
+                whole += chunk
+            data = whole
+        return super().create(filename, data, **options)
+
+
+@mutant("content.streams_down_bounded_memory", base=LocalBackend)
+class OpensFromMemory(FileStore):
+    """Opens a file by reading it."""
+
+    def open(self, file_id: str) -> Any:
+        return io.BytesIO(self.get_content(file_id))
+
+
 @mutant("content.streams_down_bounded_memory")
 class ReadsWhole(LocalBackend):
     """Delivers a file from memory."""

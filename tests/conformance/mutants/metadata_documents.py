@@ -171,7 +171,7 @@ class StripsKeys(_ChangesMetadata):
 
 
 @mutant("metadata.empty_vs_absent", "metadata.list_equals_get_equals_create")
-class EmptyIsAbsent(_Changes):
+class EmptyMetadataIsAbsent(_Changes):
     """Keeps metadata if there is any."""
 
     def change(self, document: dict[str, Any]) -> None:
