@@ -41,6 +41,6 @@ clean:   ## remove everything that make has made
 	@echo "Setting up (once) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools/uv uv==$(UV_VERSION)
 
-.venv/.synced: uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml) | .tools/uv/bin/uv
+.venv/.synced: uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | .tools/uv/bin/uv
 	@$(UV) sync --frozen --quiet --all-packages --all-extras --python $(PYTHON)
 	@touch $@
