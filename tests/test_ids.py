@@ -151,11 +151,19 @@ def test_running_out_of_random_numbers_borrows_from_the_next_millisecond(minter)
 
 def test_a_clock_before_1970_still_mints_valid_ids():
     """A machine without the time can store files; their ids count as minted elsewhere."""
-    file_id, created_at = ids.IdMinter(fakes.Clock(-5.0)).mint()
+    file_id, created_at = ids.IdMinter(fakes.Clock(-1e9)).mint()
 
     assert ids.is_valid(file_id)
     assert created_at == 0
     assert ids.minted_at_ms(file_id, strategies.NOW_MS) is None
+
+
+def test_a_child_process_can_mint_whatever_its_parents_threads_did(minter):
+    """A lock that another thread held at the fork does not stay held in the child."""
+    minter._lock.acquire()
+    minter.after_fork()
+
+    assert ids.is_valid(minter.mint()[0])
 
 
 @given(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -66,6 +69,24 @@ def test_a_backend_without_options_opens_with_the_stores():
     file = one.create("a", b"a", purpose="batch")
     assert list(other) == [file]
     assert list(holdall.open_store("memory://opening-test/part")) == []
+
+
+def test_a_memory_store_can_be_used_in_a_forked_child():
+    """Also if another thread held its lock at the moment of the fork; a private store as well as a shared one."""
+    code = """
+        import os, holdall
+        stores = [holdall.open_store("memory://"), holdall.open_store("memory://shared")]
+        for store in stores:
+            store.backend._space.lock.acquire()
+        if child := os.fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        for store in stores:
+            assert store.get_content(store.create("a", b"a", purpose="batch").id) == b"a"
+        os._exit(7)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, check=False)
+
+    assert done.returncode == 7
 
 
 @pytest.mark.parametrize("url", ["memory://user@name", "memory://name:80"])

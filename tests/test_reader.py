@@ -247,6 +247,28 @@ def test_an_error_while_closing_is_reported_and_closes(store, backend, file, mon
         store.get_content(file.id)
 
 
+def test_a_stream_that_fails_on_the_way_to_its_start_is_closed(monkeypatch):
+    """Where the backend has no ranges, what lies before the range is read over; a failure there leaves nothing open."""
+    backend = fakes.Recording(without=Capability.RANGED_READS)
+    store = FileStore(backend)
+    file = store.create("a", DATA, purpose="batch")
+    stream = Stumbling(DATA, [ConnectionResetError("broken")])
+    monkeypatch.setattr(backend, "open_data", lambda *a: stream)
+    with pytest.raises(StorageUnavailable):
+        store.get_content(file.id, 10, 20)
+
+    assert stream.closed
+
+
+def test_reading_all_at_the_end_gives_nothing(store, backend, file):
+    """Past the end there is nothing, and nothing is asked of the backend."""
+    with store.open(file.id) as stream:
+        stream.seek(len(DATA) + 5)
+        assert stream.read() == b""
+        assert stream.raw.readall() == b""
+    assert backend.calls["open_data"] == 1
+
+
 def test_short_pieces_are_put_together():
     """Exactly the size that was asked for, or an error that says how many bytes are missing."""
     assert read_exactly(fakes.OneWay(b"0123456789"), 10, "file-a") == b"0123456789"

@@ -79,10 +79,7 @@ def metadata(value: Any) -> dict[str, Any] | None:
         raise InvalidRequest(f"metadata must be a dict, not {type(value).__name__}")
     # Every value takes a byte at least. Counting them also ends the walk through an object that contains itself.
     copy: dict[str, Any] = _json(value, "metadata", 0, iter(range(MAX_METADATA_BYTES)))
-    try:
-        size = len(pydantic_core.to_json(copy))
-    except ValueError as error:
-        raise InvalidRequest(f"metadata cannot be written as JSON: {error}") from None
+    size = len(pydantic_core.to_json(copy))
     if size > MAX_METADATA_BYTES:
         raise InvalidRequest(f"metadata is {size} bytes of JSON; at most {MAX_METADATA_BYTES} are kept")
     return copy
