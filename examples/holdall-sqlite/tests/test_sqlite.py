@@ -40,6 +40,18 @@ def python(code: str, *arguments: object, under: tuple[str, ...] = ()) -> subpro
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
 
 
+def limited(pragma: str) -> Any:
+    """`sqlite3.connect`, with a limit put on each connection."""
+    connect = sqlite3.connect
+
+    def limiting(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        db = connect(*arguments, **options)
+        db.execute(f"PRAGMA {pragma}")
+        return db
+
+    return limiting
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///a/", "sqlite://files.db", "sqlite://u@/a.db"])
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
     """What cannot be a database's path is InvalidStoreURL, with how to write it."""
@@ -137,16 +149,9 @@ def test_a_refused_write_is_of_its_kind_and_stores_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, pragma: str, kind: type[StorageError]
 ) -> None:
     """A full database is StorageFull, one that may not be written AccessDenied; afterwards all works."""
-    connect = sqlite3.connect
-
-    def limited(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        db = connect(*arguments, **options)
-        db.execute(f"PRAGMA {pragma}")
-        return db
-
     with opened(path) as store:
         kept = store.create("a", b"a", purpose="user_data")
-    monkeypatch.setattr(sqlite3, "connect", limited)
+    monkeypatch.setattr(sqlite3, "connect", limited(pragma))
     with opened(path) as store, pytest.raises(kind):
         store.create("b", b"b" * MIB, purpose="user_data")
     monkeypatch.undo()
@@ -239,23 +244,48 @@ def test_publishing_an_id_that_exists_keeps_what_was_there(path: Path) -> None:
     backend.close()
 
 
+def test_a_write_that_failed_erases_nothing_of_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discarding a write whose first chunk did not fit leaves the next write alone, though that takes its place."""
+    other = SQLiteBackend(path, fsync=False)
+    monkeypatch.setattr(sqlite3, "connect", limited("max_page_count = 20"))
+    backend = SQLiteBackend(path, fsync=False)
+    failed = backend.stage("file-1")
+    with pytest.raises(StorageFull):
+        failed.write(b"a" * MIB)
+    with other.stage("file-2") as staged:
+        staged.write(b"other")
+        staged.publish(b"{}")
+
+    failed.discard()
+
+    assert other.open_data("file-2").read() == b"other"
+    backend.close()
+    other.close()
+
+
 def test_a_store_opened_before_a_fork_works_on_both_sides(path: Path) -> None:
-    """The child neither uses nor closes the parent's connections: both store and read, and no file is lost."""
+    """The child neither uses nor closes the parent's connections: it stores on when the parent has closed its store."""
     program = """
 import holdall, os, sys
 store = holdall.open_store(sys.argv[1])
 before = store.create("before", b"before", purpose="user_data")
+reading, writing = os.pipe()
 child = os.fork()
-made = store.create(f"{bool(child)}", os.urandom(600_000), purpose="user_data")
-assert store.get_content(before.id) == b"before" and len(store.get_content(made.id)) == 600_000
 if child:
-    assert os.waitpid(child, 0)[1] == 0
-    assert [f.filename for f in store.list(limit=1)] == ["before"] and len(store.list()) == 3 and store.verify().ok
-store.close()
+    store.close()
+    os.write(writing, b"closed")
+    sys.exit(os.waitpid(child, 0)[1])
+os.read(reading, 6)
+made = store.create("child", os.urandom(600_000), purpose="user_data")
+assert store.get_content(before.id) == b"before" and len(store.get_content(made.id)) == 600_000
+os._exit(0)
 """
     done = python(program, f"sqlite://{path}")
 
     assert (done.returncode, done.stderr) == (0, "")
+    with opened(path) as store:
+        assert [file.filename for file in store] == ["before", "child"]
+        assert store.verify().ok
 
 
 def test_a_commit_that_could_not_be_synced_does_not_come_to_life_later(path: Path, tmp_path: Path) -> None:
