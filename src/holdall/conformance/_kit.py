@@ -168,8 +168,9 @@ class Kit:
 
     def need(self, capability: Capability) -> None:
         """`NotDeclared` unless the backend declares this."""
-        if capability not in self.capabilities:
-            raise NotDeclared(f"{capability.name} is not declared")
+        missing = [str(flag.name) for flag in capability & ~self.capabilities]
+        if missing:
+            raise NotDeclared(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not declared")
 
     def fresh(self) -> str:
         """A new location; the first one is `url`."""

@@ -23,47 +23,65 @@ PREFIX = "conformance-"
 class RawAccess(Protocol):
     """A way past the store to what it keeps: to damage an entry on purpose, and to see what is left behind.
 
-    A method that a backend cannot offer raises `NotImplementedError`; the checks that need it are then *not checked*.
+    A method that a backend cannot offer raises `NotImplementedError`, as those of a subclass do by default; the checks
+    that need it are then *not checked*.
     """
 
     def corrupt(self, file_id: str) -> None:
         """Make the entry's metadata unreadable (no JSON at all)."""
+        raise _not_offered("corrupt")
 
     def read_meta(self, file_id: str) -> bytes:
         """The entry's metadata document as it is kept."""
+        raise _not_offered("read_meta")
 
     def write_meta(self, file_id: str, meta: bytes) -> None:
         """Replace the entry's metadata document."""
+        raise _not_offered("write_meta")
 
     def truncate(self, file_id: str, size: int) -> None:
         """Cut the entry's bytes to `size`."""
+        raise _not_offered("truncate")
 
     def drop_data(self, file_id: str) -> None:
         """Remove the entry's bytes, keep its metadata."""
+        raise _not_offered("drop_data")
 
     def drop_meta(self, file_id: str) -> None:
         """Remove the entry's metadata, keep its bytes: what an interrupted write or delete leaves."""
+        raise _not_offered("drop_meta")
 
     def orphan(self) -> str:
         """Leave bytes without metadata under a new valid id, and return the id."""
+        raise _not_offered("orphan")
 
     def stray(self) -> None:
         """Put things that are no entries beside the entries: a file, a directory, names that are no ids."""
+        raise _not_offered("stray")
 
     def link(self, file_id: str, outside: str) -> None:
         """Make the entry `file_id` a symbolic link to the directory `outside`."""
+        raise _not_offered("link")
 
     def deny(self, file_id: str) -> None:
         """Make the entry unreadable for this user by permissions."""
+        raise _not_offered("deny")
 
     def allow(self, file_id: str) -> None:
         """Take `deny` back."""
+        raise _not_offered("allow")
 
     def leftovers(self) -> list[str]:
         """Names of everything kept that belongs to no entry: staged writes, removed entries, orphans."""
+        raise _not_offered("leftovers")
 
     def used_bytes(self) -> int:
         """The bytes that everything in the location takes."""
+        raise _not_offered("used_bytes")
+
+
+def _not_offered(method: str) -> NotImplementedError:
+    return NotImplementedError(f"raw access has no {method}")
 
 
 class Target:
