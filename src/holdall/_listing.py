@@ -13,9 +13,9 @@ from typing import Literal
 from holdall.backend import Backend, Capability
 from holdall.errors import InvalidRequest
 from holdall.ids import lower_bound, minted_at_ms, plausible_range
-from holdall.model import FileObject
+from holdall.model import FileObject, FilePage
 
-__all__ = ["Order", "walk"]
+__all__ = ["Order", "page_of", "walk"]
 
 Order = Literal["asc", "desc"]
 ReadMany = Callable[[Sequence[str]], Iterator[FileObject]]
@@ -53,6 +53,18 @@ def walk(
     while batch := list(itertools.islice(ids, size)):
         yield from read_many(batch)
         size = min(max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
+
+
+def page_of(files: Iterator[FileObject], limit: int | None) -> FilePage:
+    """The first `limit` files as a page; None: all. Takes one file more, to know whether there is one."""
+    data = list(itertools.islice(files, limit))
+    has_more = limit is not None and next(files, None) is not None
+    return FilePage(
+        data=data,
+        has_more=has_more,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+    )
 
 
 def _has_foreign_ids(backend: Backend, known: list[str] | None, now_ms: int) -> bool:

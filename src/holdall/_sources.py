@@ -11,7 +11,7 @@ from holdall.errors import InvalidRequest
 if TYPE_CHECKING:
     from holdall.backend import Buffer
 
-__all__ = ["CHUNK_BYTES", "Readable", "Source", "chunks"]
+__all__ = ["CHUNK_BYTES", "Readable", "Source", "chunks", "pieces", "size_hint"]
 
 CHUNK_BYTES = 256 * 1024
 """Size of a slice. Smaller ones cost calls, larger ones cost page faults; memory in use is about two of them."""
@@ -72,10 +72,10 @@ def _bytes_of(data: Buffer) -> memoryview:
 
 def _from_reader(source: Readable) -> Generator[Buffer, None, None]:
     while chunk := source.read(CHUNK_BYTES):
-        yield from _checked(chunk)
+        yield from pieces(chunk)
     if chunk is None:
         raise InvalidRequest("the source's read() returned None: it is in non-blocking mode; make it blocking")
-    _checked(chunk)
+    pieces(chunk)
 
 
 def _from_path(path: str) -> Generator[Buffer, None, None]:
@@ -86,10 +86,11 @@ def _from_path(path: str) -> Generator[Buffer, None, None]:
 
 def _from_iterable(source: Iterable[Any]) -> Generator[Buffer, None, None]:
     for chunk in source:
-        yield from _checked(chunk)
+        yield from pieces(chunk)
 
 
-def _checked(chunk: Any) -> Generator[Buffer, None, None]:
+def pieces(chunk: Any) -> Generator[Buffer, None, None]:
+    """One bytes-like object as byte views of at most `CHUNK_BYTES`; anything else is `InvalidRequest`, at once."""
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return _slices(chunk)
     if isinstance(chunk, str):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from holdall import _arguments as arguments
 from holdall import ids
 from holdall._guard import Guard
-from holdall._intake import take_in, too_large
-from holdall._listing import walk
+from holdall._listing import page_of, walk
 from holdall._reader import RangeReader, read_exactly
 from holdall._sources import CHUNK_BYTES, chunks, size_hint
+from holdall._upload import Upload, too_large
 from holdall.backend import Capability
 from holdall.errors import (
     CorruptMetadata,
@@ -26,7 +26,7 @@ from holdall.errors import (
     IntegrityError,
     InvalidRequest,
 )
-from holdall.model import FileObject, FilePage, FilePurpose, decode_meta, encode_meta
+from holdall.model import FileObject, FilePage, FilePurpose, decode_meta
 from holdall.options import DEFAULT_MAX_BYTES
 from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport, sweep_store, verify_store
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdall._sources import Source
-    from holdall.backend import Backend, StagedFile
+    from holdall.backend import Backend
     from holdall.url import StoreURL
 
 __all__ = ["FileStore"]
@@ -121,6 +121,45 @@ class FileStore:
 
         Raises `InvalidRequest` before anything is read, `FileTooLarge`, and `IntegrityError`.
         """
+        hint, limit = size_hint(data), self._limit(max_bytes)
+        if hint is not None and hint > limit:
+            raise too_large(arguments.filename(filename, self._backend.limits.max_filename_chars), limit)
+        # Asked for before the upload begins: data that is none of these is refused before anything is staged.
+        source = contextlib.closing(chunks(data))
+        with (
+            self.begin(
+                filename,
+                purpose=purpose,
+                max_bytes=max_bytes,
+                expires_after=expires_after,
+                content_type=content_type,
+                metadata=metadata,
+                expected_bytes=expected_bytes,
+                expected_sha256=expected_sha256,
+            ) as upload,
+            source as chunks_of_it,
+        ):
+            for chunk in chunks_of_it:
+                upload.append(chunk)
+            return upload.finish()
+
+    def begin(
+        self,
+        filename: str,
+        *,
+        purpose: FilePurpose | str,
+        max_bytes: int | None = None,
+        expires_after: float | dt.timedelta | None = None,
+        content_type: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        expected_bytes: int | None = None,
+        expected_sha256: str | None = None,
+    ) -> Upload:
+        """Begin what `create` does in one call, for callers who are given bytes instead of asking for them.
+
+        The arguments are those of `create`, and are checked now. Nothing is visible before `Upload.finish`; an upload
+        that is not finished must be discarded, as leaving it as a context manager does.
+        """
         self._check_open("create")
         limit = self._limit(max_bytes)
         fields: dict[str, Any] = {
@@ -131,35 +170,16 @@ class FileStore:
         }
         lifetime = arguments.lifetime(expires_after)
         sha256 = arguments.sha256(expected_sha256)
-        known = arguments.size(expected_bytes)
-        announced = max((n for n in (known, size_hint(data)) if n is not None), default=0)
-        if announced > limit:
+        size = arguments.size(expected_bytes)
+        if size is not None and size > limit:
             raise too_large(filename, limit)
-        source = contextlib.closing(chunks(data))
-
         file_id, created_at = self._minter.mint()
+        expires_at = None if lifetime is None else created_at + lifetime
+        draft = FileObject(id=file_id, bytes=0, created_at=created_at, expires_at=expires_at, **fields)
         guard = Guard(self._name, "create", file_id)
         with guard:
             staged = self._backend.stage(file_id)
-        try:
-            with source as pieces:
-                size, digest = take_in(
-                    pieces, staged.write, guard, filename, limit=limit, expected_bytes=known, expected_sha256=sha256
-                )
-            file = FileObject(
-                id=file_id,
-                bytes=size,
-                created_at=created_at,
-                expires_at=None if lifetime is None else created_at + lifetime,
-                sha256=digest,
-                **fields,
-            )
-            with guard:
-                staged.publish(encode_meta(file))
-        except BaseException:
-            self._discard(staged, file_id)
-            raise
-        return file
+        return Upload(staged, guard, draft, limit=limit, expected_bytes=size, expected_sha256=sha256)
 
     def get(self, file_id: str) -> FileObject:
         """What is known about a file. Raises `FileNotFound`, `CorruptMetadata`."""
@@ -186,20 +206,7 @@ class FileStore:
         only = None if purpose is None else arguments.purpose(purpose)
         if after is not None and not ids.is_valid(after):
             raise InvalidRequest("cannot list: after is not a file id", operation="list")
-        files = self._walk(purpose=only, after=after, order=order, limit=wanted)
-        data: list[FileObject] = []
-        has_more = False
-        for file in files:
-            if len(data) == wanted:
-                has_more = True
-                break
-            data.append(file)
-        return FilePage(
-            data=data,
-            has_more=has_more,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        return page_of(self._walk(purpose=only, after=after, order=order, limit=wanted), wanted)
 
     def __iter__(self) -> Iterator[FileObject]:
         self._check_open("list")
@@ -300,12 +307,6 @@ class FileStore:
         limit = self._max_bytes if max_bytes is None else arguments.limit(max_bytes)
         most = self._backend.limits.max_file_bytes
         return limit if most is None else min(limit, most)
-
-    def _discard(self, staged: StagedFile, file_id: str) -> None:
-        try:
-            staged.discard()
-        except Exception:  # noqa: BLE001 - the first error is the one the caller must see
-            _log.warning("could not clean up the failed write of %s; sweep will", file_id, exc_info=True)
 
     def _get(self, file_id: str, operation: str) -> FileObject:
         self._check_open(operation)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from anyio import from_thread
 
-from holdall._sources import Source, chunks, size_hint
+from holdall._sources import CHUNK_BYTES, Source, chunks, size_hint
 
 if TYPE_CHECKING:
-    from holdall.aio._threads import Ask
     from holdall.backend import Buffer
 
-__all__ = ["AsyncReadable", "AsyncSource", "blocking", "noticing"]
+__all__ = ["AsyncReadable", "AsyncSource", "awaited", "noticing"]
 
 
 class AsyncReadable(Protocol):
@@ -28,35 +26,33 @@ class AsyncReadable(Protocol):
 AsyncSource: TypeAlias = Source | AsyncReadable | AsyncIterable[bytes]
 
 
-def blocking(data: Any) -> Callable[[Ask], Any] | None:
-    """For a source that has to be awaited, what makes it one that `FileStore.create` takes; None for all others.
+def awaited(data: Any) -> AsyncIterable[Any] | None:
+    """The chunks of a source that has to be awaited; None for all others.
 
     Of an object with both, `read` is taken: iterating a file gives lines, of any length.
     """
     read = getattr(data, "read", None)
     if read is not None:
-        return partial(_Reader, read) if inspect.iscoroutinefunction(read) else None
-    if isinstance(data, AsyncIterable):
-        return partial(_each, aiter(data).__anext__)
-    return None
+        return _Reading(read) if inspect.iscoroutinefunction(read) else None
+    return data if isinstance(data, AsyncIterable) else None
 
 
-class _Reader:
-    def __init__(self, read: Callable[[int], Awaitable[bytes]], ask: Ask) -> None:
+class _Reading:
+    """What `read` gives until it gives nothing."""
+
+    # Not an async generator: abandoning one half-way needs the event loop's help, and on trio is warned of.
+    def __init__(self, read: Callable[[int], Awaitable[Any]]) -> None:
         self._read = read
-        self._ask = ask
 
-    def read(self, size: int) -> Any:
-        return self._ask(partial(self._read, size))
+    def __aiter__(self) -> Self:
+        return self
 
-
-def _each(step: Callable[[], Awaitable[bytes]], ask: Ask) -> Iterator[Any]:
-    while True:
-        try:
-            chunk = ask(step)
-        except StopAsyncIteration:
-            return
-        yield chunk
+    async def __anext__(self) -> Any:
+        chunk = await self._read(CHUNK_BYTES)
+        # What is no bytes at all is passed on, to be refused.
+        if not chunk and isinstance(chunk, (bytes, bytearray, memoryview)):
+            raise StopAsyncIteration
+        return chunk
 
 
 def noticing(data: Source, expected_bytes: int | None) -> tuple[Source, int | None]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import from_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from holdall.aio._reader import AsyncFileReader
-from holdall.aio._sources import AsyncSource, blocking, noticing
-from holdall.aio._threads import DEFAULT_MAX_THREADS, Ask, Threads
+from holdall.aio._sources import AsyncSource, awaited, noticing
+from holdall.aio._threads import DEFAULT_MAX_THREADS, Threads
+from holdall.aio._upload import AsyncUpload
 from holdall.errors import FileNotFound
 from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport
 
@@ -34,8 +37,7 @@ class AsyncFileStore:
     """A `FileStore` for asyncio and trio: the same methods with the same promises and errors, awaitable.
 
     Every call runs on a worker thread, of which this store has `max_threads` to itself; calls on top of these wait.
-    Uploads from asynchronous sources have as many again, each taken for as long as its source takes: at most
-    `max_threads` of these are under way at once, and however slow their sources are, other calls do not wait for them.
+    An upload from an asynchronous source holds a thread only while the storage writes, however slow the source is.
 
     A call that began on the storage is waited for, even if the task is cancelled. Cancelled by a cancel scope, the call
     still returns, and the cancellation is raised at the next await; so it is known what was done. asyncio's
@@ -81,7 +83,8 @@ class AsyncFileStore:
 
         `data` is whatever `FileStore.create` takes, read on a worker thread; or an asynchronous iterable of bytes, or
         an object whose `read(n)` is a coroutine function (Starlette's `UploadFile`), awaited in this task. The next
-        chunk is asked for when the storage has taken the one before. A source's exceptions come through unchanged.
+        chunk is asked for when the storage has taken the one before. A source's exceptions come through unchanged; an
+        asynchronous generator is closed if it is left before its end.
 
         Cancelled before its source has ended, nothing is stored, and what was written has been discarded when the
         cancellation is raised; a synchronous source is left at its next chunk. From then on the file is being
@@ -89,24 +92,55 @@ class AsyncFileStore:
         if it comes while the file is being published, the file is deleted again before it is raised, and others may
         have seen it. If that delete fails the file stays, and a warning is logged.
         """
-        create = partial(
-            self._store.create,
+        source = awaited(data)
+        options: dict[str, Any] = {
+            "purpose": purpose,
+            "max_bytes": max_bytes,
+            "expires_after": expires_after,
+            "content_type": content_type,
+            "metadata": metadata,
+            "expected_sha256": expected_sha256,
+        }
+        if source is None:
+            create = partial(self._store.create, filename, **options)
+            return await self._threads.run(_create_noticing, create, data, expected_bytes, undo=self._delete_again)
+        # Nobody but who iterates a generator can end it, and trio warns of one that is dropped half-way.
+        closing: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()
+        if inspect.isasyncgen(source):
+            closing = contextlib.aclosing(source)
+        async with closing, await self.begin(filename, expected_bytes=expected_bytes, **options) as upload:
+            async for chunk in source:
+                # A source that never waits would otherwise keep this task from noticing that it is cancelled.
+                await checkpoint_if_cancelled()
+                await upload.write(chunk)
+            return await upload.finish()
+
+    async def begin(
+        self,
+        filename: str,
+        *,
+        purpose: FilePurpose | str,
+        max_bytes: int | None = None,
+        expires_after: float | dt.timedelta | None = None,
+        content_type: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        expected_bytes: int | None = None,
+        expected_sha256: str | None = None,
+    ) -> AsyncUpload:
+        """See `FileStore.begin`: `async with await store.begin(...) as upload`. No thread is held between writes."""
+        begin = partial(
+            self._store.begin,
             filename,
             purpose=purpose,
             max_bytes=max_bytes,
             expires_after=expires_after,
             content_type=content_type,
             metadata=metadata,
+            expected_bytes=expected_bytes,
             expected_sha256=expected_sha256,
         )
-        source_from = blocking(data)
-        if source_from is None:
-            return await self._threads.run(_create_noticing, create, data, expected_bytes, undo=self._delete_again)
-
-        def create_asking(ask: Ask) -> FileObject:
-            return create(data=source_from(ask), expected_bytes=expected_bytes)
-
-        return await self._threads.run_asking(create_asking, undo=self._delete_again)
+        upload = await self._threads.run(begin, undo=lambda upload: upload.discard())
+        return AsyncUpload(upload, self._threads, self._delete_again)
 
     async def get(self, file_id: str) -> FileObject:
         """See `FileStore.get`."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import queue
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anyio import (
     CancelScope,
     CapacityLimiter,
     Event,
     create_task_group,
-    from_thread,
     get_cancelled_exc_class,
     to_thread,
 )
@@ -21,29 +19,22 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from holdall.errors import InvalidRequest
 
-__all__ = ["DEFAULT_MAX_THREADS", "Ask", "Threads"]
+__all__ = ["DEFAULT_MAX_THREADS", "Threads"]
 
 DEFAULT_MAX_THREADS = 40
 
 _log = logging.getLogger("holdall")
 
 T = TypeVar("T")
-Ask: TypeAlias = Callable[[Callable[[], Awaitable[Any]]], Any]
-"""Called on a worker thread: has the awaiting task await something, and returns or raises what came of it."""
 
 
 class Threads:
-    """At most `most` worker threads for calls, and as many again for calls that ask things of their task.
-
-    The two are counted apart: a thread that waits for its task would otherwise lock the store up as soon as all
-    threads do, when what the tasks are busy with needs a thread too (copying from a store into itself).
-    """
+    """At most `most` worker threads for the calls of one store."""
 
     def __init__(self, most: int) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise InvalidRequest(f"max_threads must be a whole number, 1 or more, not {most!r}")
-        self._calls = CapacityLimiter(most)
-        self._asking = CapacityLimiter(most)
+        self._limiter = CapacityLimiter(most)
 
     async def run(
         self,
@@ -59,25 +50,14 @@ class Threads:
         `Task.cancel`, which cannot be held off, the result has nobody to go to: `undo` gets it.
         With `certain` the call takes place even in a task that is cancelled already.
         """
-        return await self._finish(_Job(partial(call, *args)), self._calls, undo, certain=certain)
-
-    async def run_asking(self, call: Callable[[Ask], T], *, undo: Callable[[T], object] | None = None) -> T:
-        """The same for a call that has this task await things for it, one at a time.
-
-        This task, and not another: so a source may hold cancel scopes and task groups open between its chunks.
-        """
-        job: _Job[T] = _Job(lambda: call(job.ask))
-        return await self._finish(job, self._asking, undo, certain=False)
-
-    async def _finish(
-        self, job: _Job[T], limiter: CapacityLimiter, undo: Callable[[T], object] | None, *, certain: bool
-    ) -> T:
+        job = _Job(partial(call, *args))
         try:
             # The thread is awaited by a task of its own, because Task.cancel() breaks into any await of this one, be
             # it shielded or not; a task group waits for its tasks all the same.
             async with create_task_group() as group:
-                group.start_soon(partial(job.work, limiter, certain=certain))
-                await job.serve()
+                group.start_soon(partial(job.work, self._limiter, certain=certain))
+                with CancelScope(shield=True):
+                    await job.ended.wait()
                 # All is done but the end of the group's task; a cancellation in that moment must not hide the result.
                 group.cancel_scope.shield = True
         except get_cancelled_exc_class():
@@ -96,20 +76,14 @@ class Threads:
             _log.warning("could not undo a call whose task was cancelled", exc_info=True)
 
 
-class _Abandoned(BaseException):
-    """Raised on the thread when its task is gone."""
-
-
 class _Job(Generic[T]):
-    """A call on a thread, and the errands its task runs for it meanwhile."""
+    """A call on a thread, and what came of it."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
         self._result: list[T] = []
         self._error: BaseException | None = None
-        self._news = Event()
-        self._errand: Callable[[], Awaitable[Any]] | None = None
-        self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.ended = Event()
 
     @property
     def returned(self) -> bool:
@@ -130,45 +104,10 @@ class _Job(Generic[T]):
             with CancelScope(shield=certain):
                 await to_thread.run_sync(self._run, limiter=limiter)
         finally:
-            self._post(None)
-
-    async def serve(self) -> None:
-        """Run the thread's errands until it has finished. Cancellation is felt only inside an errand."""
-        try:
-            while True:
-                with CancelScope(shield=True):
-                    await self._news.wait()
-                self._news = Event()
-                if self._errand is None:
-                    return
-                self._answers.put(await _attempt(self._errand))
-        finally:
-            self._answers.put((None, _Abandoned()))
-
-    def ask(self, errand: Callable[[], Awaitable[Any]]) -> Any:
-        from_thread.run_sync(self._post, errand)
-        value, error = self._answers.get()
-        if error is not None:
-            raise error
-        return value
-
-    def _post(self, errand: Callable[[], Awaitable[Any]] | None) -> None:
-        self._errand = errand
-        self._news.set()
+            self.ended.set()
 
     def _run(self) -> None:
         try:
             self._result.append(self._call())
         except BaseException as error:  # noqa: BLE001 - raised in the task that awaits it, see take()
             self._error = error
-
-
-async def _attempt(errand: Callable[[], Awaitable[Any]]) -> tuple[Any, BaseException | None]:
-    try:
-        # A source that never waits would otherwise keep the task from noticing that it is cancelled.
-        await checkpoint_if_cancelled()
-        return await errand(), None
-    except (get_cancelled_exc_class(), GeneratorExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised on the thread, which passes it on
-        return None, error

@@ -1,0 +1,156 @@
+"""A file on its way into a store: counted, hashed and limited while it is written, invisible until it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Self
+
+from holdall._sources import pieces
+from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
+from holdall.model import encode_meta
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from holdall._guard import Guard
+    from holdall.backend import Buffer, StagedFile
+    from holdall.model import FileObject
+
+__all__ = ["Upload", "too_large"]
+
+_SHOWN_CHARACTERS = 80
+
+_log = logging.getLogger("holdall")
+
+
+class Upload:
+    """What `FileStore.begin` returns: bytes are pushed in with `write`, and nobody sees the file before `finish`.
+
+    A context manager: leaving it unfinished discards it. For one thread at a time.
+    """
+
+    def __init__(
+        self,
+        staged: StagedFile,
+        guard: Guard,
+        draft: FileObject,
+        *,
+        limit: int,
+        expected_bytes: int | None,
+        expected_sha256: str | None,
+    ) -> None:
+        self._staged = staged
+        self._guard = guard
+        self._draft = draft
+        self._limit = limit
+        self._expected_bytes = expected_bytes
+        self._expected_sha256 = expected_sha256
+        self._size = 0
+        self._digest = hashlib.sha256()
+        self._ended = False
+
+    @property
+    def file_id(self) -> str:
+        """The id that the file will have."""
+        return self._draft.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was finished or discarded."""
+        return self._ended
+
+    def write(self, chunk: Buffer) -> None:
+        """Append all of `chunk`, any bytes-like object. Its memory may be reused when this returns.
+
+        Nothing that passes the limit or the expected size is written: `FileTooLarge`, `IntegrityError`. After an error,
+        the upload can only be discarded. `InvalidRequest` for what is not bytes.
+        """
+        for piece in pieces(chunk):
+            self.append(piece)
+
+    def append(self, chunk: Buffer) -> None:
+        """The same for a piece that `pieces` or `chunks` has made, without looking at it again."""
+        if self._ended:
+            raise InvalidRequest(
+                f"cannot write to the upload of {_shown(self._draft.filename)}: it has ended; begin another",
+                operation="create",
+            )
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise too_large(self._draft.filename, self._limit)
+        if self._expected_bytes is not None and self._size > self._expected_bytes:
+            raise self._unexpected_size(f"over {self._expected_bytes}")
+        self._digest.update(chunk)
+        with self._guard:
+            self._staged.write(chunk)
+
+    def finish(self) -> FileObject:
+        """Let the file appear, and return what was stored. Once this returns, every reader sees all of it.
+
+        If this raises, the file is not there and the upload is discarded. `IntegrityError` if the bytes are not the
+        expected ones.
+        """
+        try:
+            if self._ended:
+                raise InvalidRequest("cannot finish an upload that has ended; begin another", operation="create")
+            file = self._checked()
+            with self._guard:
+                self._staged.publish(encode_meta(file))
+        except BaseException:
+            self.discard()
+            raise
+        self._ended = True
+        return file
+
+    def discard(self) -> None:
+        """Forget what was written. After `finish`, or a second time, does nothing. Never raises for a failing storage:
+        what could not be cleaned up is logged, and `sweep` finds it.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            self._staged.discard()
+        except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
+            _log.warning("could not clean up the failed write of %s; sweep will", self._draft.id, exc_info=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def _checked(self) -> FileObject:
+        if self._expected_bytes is not None and self._size != self._expected_bytes:
+            raise self._unexpected_size(str(self._size))
+        sha256 = self._digest.hexdigest()
+        if self._expected_sha256 is not None and sha256 != self._expected_sha256:
+            raise IntegrityError(
+                f"cannot create {_shown(self._draft.filename)}: its SHA-256 is {sha256}, "
+                f"expected was {self._expected_sha256}; send it again",
+                operation="create",
+            )
+        return self._draft.model_copy(update={"bytes": self._size, "sha256": sha256})
+
+    def _unexpected_size(self, got: str) -> IntegrityError:
+        return IntegrityError(
+            f"cannot create {_shown(self._draft.filename)}: {self._expected_bytes} bytes were expected, "
+            f"the source gave {got}; send it again",
+            operation="create",
+        )
+
+
+def too_large(filename: str, limit: int) -> FileTooLarge:
+    """The error for a source that is over the limit, in bytes."""
+    return FileTooLarge(
+        f"cannot create {_shown(filename)}: it is larger than the limit of {limit} bytes; "
+        "raise max_bytes or split the file",
+        operation="create",
+    )
+
+
+def _shown(filename: str) -> str:
+    return repr(filename if len(filename) <= _SHOWN_CHARACTERS else filename[: _SHOWN_CHARACTERS - 1] + "…")

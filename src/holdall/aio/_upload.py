@@ -1,0 +1,56 @@
+"""A file being stored through the async face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from holdall.aio._threads import Threads
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from holdall._upload import Upload
+    from holdall.backend import Buffer
+    from holdall.model import FileObject
+
+__all__ = ["AsyncUpload"]
+
+
+class AsyncUpload:
+    """What `AsyncFileStore.begin` returns. See `Upload`: the same methods with the same promises, awaitable.
+
+    An async context manager: leaving it unfinished discards it, even in a task that is cancelled.
+    For one task at a time.
+    """
+
+    def __init__(self, upload: Upload, threads: Threads, delete_again: Callable[[FileObject], object]) -> None:
+        self._upload = upload
+        self._threads = threads
+        self._delete_again = delete_again
+
+    @property
+    def file_id(self) -> str:
+        """See `Upload.file_id`."""
+        return self._upload.file_id
+
+    async def write(self, chunk: Buffer) -> None:
+        """See `Upload.write`. Its memory must not be changed before this returns."""
+        await self._threads.run(self._upload.write, chunk)
+
+    async def finish(self) -> FileObject:
+        """See `Upload.finish`. A cancel scope waits for it; `AsyncFileStore.create` says what asyncio's cancel does."""
+        return await self._threads.run(self._upload.finish, undo=self._delete_again)
+
+    async def discard(self) -> None:
+        """See `Upload.discard`."""
+        if not self._upload.ended:
+            await self._threads.run(self._upload.discard, certain=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.discard()

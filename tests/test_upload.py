@@ -1,0 +1,95 @@
+"""`FileStore.begin`: bytes are pushed in, and the file is there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+import holdall
+from holdall import FileTooLarge, IntegrityError, InvalidRequest
+
+
+@pytest.fixture
+def store():
+    """A private store in memory."""
+    with holdall.open_store("memory://") as opened:
+        yield opened
+
+
+def test_what_was_written_is_there_after_finish_and_not_before(store):
+    """Chunks of any bytes-like kind join in order; nobody sees the file before `finish` has returned."""
+    with store.begin("a.bin", purpose="batch", metadata={"k": 1}) as upload:
+        for chunk in (b"one", bytearray(b""), memoryview(b"two"), b"x" * 600_000):
+            upload.write(chunk)
+            assert list(store) == []
+        file = upload.finish()
+
+    assert store.get(upload.file_id) == file == next(iter(store))
+    assert store.get_content(file.id) == b"onetwo" + b"x" * 600_000
+    assert (file.bytes, file.metadata) == (600_006, {"k": 1})
+    assert file.sha256 == hashlib.sha256(b"onetwo" + b"x" * 600_000).hexdigest()
+
+
+def test_leaving_it_unfinished_stores_nothing(store):
+    """An exception, a return, a discard: nothing is there, and the upload has ended."""
+    with store.begin("a.bin", purpose="batch") as upload:
+        upload.write(b"half")
+
+    assert upload.ended
+    assert list(store) == []
+    for late in (lambda: upload.write(b"more"), upload.finish):
+        with pytest.raises(InvalidRequest, match="has ended"):
+            late()
+    upload.discard()
+    assert list(store) == []
+
+
+def test_discard_after_finish_keeps_the_file(store):
+    """Leaving the context after `finish` does nothing."""
+    with store.begin("a.bin", purpose="batch") as upload:
+        file = upload.finish()
+    upload.discard()
+
+    assert [f.id for f in store] == [file.id]
+
+
+def test_limits_and_expectations_hold_while_writing(store):
+    """The chunk that passes a limit or the expected size is refused; a wrong size or SHA-256 is refused at the end."""
+    with pytest.raises(FileTooLarge), store.begin("a.bin", purpose="batch", max_bytes=5) as upload:
+        upload.write(b"12345")
+        upload.write(b"6")
+    with (
+        pytest.raises(IntegrityError, match="over 3"),
+        store.begin("a.bin", purpose="batch", expected_bytes=3) as upload,
+    ):
+        upload.write(b"1234")
+    with (
+        pytest.raises(IntegrityError, match="gave 2"),
+        store.begin("a.bin", purpose="batch", expected_bytes=3) as upload,
+    ):
+        upload.write(b"12")
+        upload.finish()
+    wrong = "0" * 64
+    with pytest.raises(IntegrityError, match=wrong), store.begin("a", purpose="batch", expected_sha256=wrong) as upload:
+        upload.write(b"12")
+        upload.finish()
+
+    assert list(store) == []
+
+
+def test_arguments_are_checked_before_anything_is_written(store):
+    """What `create` refuses, `begin` refuses at once."""
+    with pytest.raises(InvalidRequest):
+        store.begin("a.bin", purpose="batch", metadata={"x": {1}})
+    with pytest.raises(FileTooLarge):
+        store.begin("a.bin", purpose="batch", max_bytes=5, expected_bytes=6)
+
+
+@pytest.mark.parametrize("chunk", ["text", None, 7, [b"list"]])
+def test_what_is_not_bytes_is_refused(store, chunk):
+    """A chunk that is no bytes-like object is InvalidRequest, and the upload can be discarded."""
+    with pytest.raises(InvalidRequest), store.begin("a.bin", purpose="batch") as upload:
+        upload.write(chunk)
+
+    assert list(store) == []
