@@ -21,7 +21,8 @@ Order = Literal["asc", "desc"]
 ReadMany = Callable[[Sequence[str]], Iterator[FileObject]]
 
 _FIRST_BATCH = 32
-_LARGEST_BATCH = 1024
+# As many as object stores name in one answer.
+_LARGEST_BATCH = 1000
 
 
 def walk(
@@ -126,22 +127,24 @@ def _descending(backend: Backend, now_ms: int, *, before: str | None, wanted: in
 
     Gallops back through windows of time, each longer than the one before, so that the newest `wanted` ids are found
     in few steps whether the last one is a second or a year old. A window that holds many more is left after a look at
-    its first ids, and halved: a million files stored in an hour long ago cost no more than twenty.
+    its first ids, whose density tells how long the next one should be; where it misleads, what is left is halved.
     """
     first, _ = plausible_range(now_ms)
     upper_ms = now_ms + 1 if before is None else min(minted_at_ms(before, now_ms) or now_ms, now_ms) + 1
     window_ms = 60_000
     upper = before
+    even = True  # as long as the density of a crowded window has not misled
     most = max(2 * wanted, _LARGEST_BATCH)
-    crowded_ms = upper_ms  # since when there are known to be more than `most`; the same as upper_ms: nothing is known
+    crowded_ms = upper_ms  # when there is known to be one; the same as upper_ms: nothing is known
     # The last window is open to the left of the earliest time an id can have.
     while upper is None or upper > first:
         lower_ms = upper_ms - window_ms
         lower = lower_bound(lower_ms)
         found = list(itertools.islice(backend.list_ids(after=lower, before=upper), most))
         if len(found) == most and window_ms > 1:
-            crowded_ms = lower_ms
-            window_ms //= 2
+            oldest, crowded_ms = (minted_at_ms(i, now_ms) or lower_ms for i in (found[0], found[-1]))
+            gap_ms = upper_ms - crowded_ms
+            window_ms = max(1, min((crowded_ms - oldest) // 2 if even else gap_ms // 2, gap_ms, window_ms // 2))
             continue
         if len(found) == most:
             # So many in one millisecond can only be taken together.
@@ -150,7 +153,8 @@ def _descending(backend: Backend, now_ms: int, *, before: str | None, wanted: in
         upper, upper_ms = lower, lower_ms
         left_ms = upper_ms - crowded_ms
         if left_ms > 0:
-            window_ms = left_ms if found else max(left_ms // 2, 1)
+            even = even and bool(found)
+            window_ms = min(left_ms, window_ms * 2) if found else max(left_ms // 2, 1)
         else:
             crowded_ms = upper_ms
             window_ms *= 2 if len(found) * 2 >= wanted else 8

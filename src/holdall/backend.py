@@ -15,7 +15,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -144,6 +144,8 @@ class Backend(ABC):
     capabilities: Capability = Capability(0)
     """What this instance promises; may depend on its options."""
     limits: Limits = Limits()
+    any_driver: ClassVar[bool] = False
+    """Whether the class, registered as `scheme`, also takes every `scheme+driver` that nobody registers."""
 
     class Options(BackendOptions):
         """This backend has no options."""

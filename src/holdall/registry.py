@@ -67,10 +67,16 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 def load(scheme: str) -> type[Backend]:
     """The backend class for `scheme` or `scheme+driver`; imports that one plugin and no other.
 
-    Raises `UnknownScheme` if nothing installed registers it, and `PluginLoadError` if two packages do or if what is
-    registered does not load.
+    A class registered for `scheme` that declares `any_driver` is the backend of every `scheme+driver` that has none of
+    its own. Raises `UnknownScheme` if nothing installed registers it, and `PluginLoadError` if two packages do or if
+    what is registered does not load.
     """
     points = [p for p in _entry_points() if p.name == scheme]
+    base, plus, _ = scheme.partition("+")
+    if not points and plus and any(p.name == base for p in _entry_points()):
+        backend = load(base)
+        if backend.any_driver:
+            return backend
     if not points:
         raise UnknownScheme(_unknown(scheme))
     if len(points) > 1:

@@ -1,0 +1,1 @@
+"""holdall's files on any fsspec filesystem: fsspec+PROTOCOL://, gs://, az://, sftp:// and more."""

@@ -1,0 +1,1 @@
+"""holdall's files in an S3 bucket, by s3fs: s3://bucket/prefix."""
