@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from holdall._sources import pieces
 from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
-from holdall.model import encode_meta
+from holdall.model import FileObject, encode_meta
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from holdall._guard import Guard
     from holdall.backend import Buffer, StagedFile
-    from holdall.model import FileObject
 
 __all__ = ["Upload", "too_large"]
 
@@ -34,7 +33,7 @@ class Upload:
         self,
         staged: StagedFile,
         guard: Guard,
-        draft: FileObject,
+        fields: dict[str, Any],
         *,
         limit: int,
         expected_bytes: int | None,
@@ -42,7 +41,7 @@ class Upload:
     ) -> None:
         self._staged = staged
         self._guard = guard
-        self._draft = draft
+        self._fields = fields
         self._limit = limit
         self._expected_bytes = expected_bytes
         self._expected_sha256 = expected_sha256
@@ -53,7 +52,7 @@ class Upload:
     @property
     def file_id(self) -> str:
         """The id that the file will have."""
-        return self._draft.id
+        return str(self._fields["id"])
 
     @property
     def ended(self) -> bool:
@@ -73,12 +72,12 @@ class Upload:
         """The same for a piece that `pieces` or `chunks` has made, without looking at it again."""
         if self._ended:
             raise InvalidRequest(
-                f"cannot write to the upload of {_shown(self._draft.filename)}: it has ended; begin another",
+                f"cannot write to the upload of {_shown(self._fields['filename'])}: it has ended; begin another",
                 operation="create",
             )
         self._size += len(chunk)
         if self._size > self._limit:
-            raise too_large(self._draft.filename, self._limit)
+            raise too_large(self._fields["filename"], self._limit)
         if self._expected_bytes is not None and self._size > self._expected_bytes:
             raise self._unexpected_size(f"over {self._expected_bytes}")
         self._digest.update(chunk)
@@ -113,7 +112,7 @@ class Upload:
         try:
             self._staged.discard()
         except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
-            _log.warning("could not clean up the failed write of %s; sweep will", self._draft.id, exc_info=True)
+            _log.warning("could not clean up the failed write of %s; sweep will", self.file_id, exc_info=True)
 
     def __enter__(self) -> Self:
         return self
@@ -129,15 +128,15 @@ class Upload:
         sha256 = self._digest.hexdigest()
         if self._expected_sha256 is not None and sha256 != self._expected_sha256:
             raise IntegrityError(
-                f"cannot create {_shown(self._draft.filename)}: its SHA-256 is {sha256}, "
+                f"cannot create {_shown(self._fields['filename'])}: its SHA-256 is {sha256}, "
                 f"expected was {self._expected_sha256}; send it again",
                 operation="create",
             )
-        return self._draft.model_copy(update={"bytes": self._size, "sha256": sha256})
+        return FileObject(**self._fields, bytes=self._size, sha256=sha256)
 
     def _unexpected_size(self, got: str) -> IntegrityError:
         return IntegrityError(
-            f"cannot create {_shown(self._draft.filename)}: {self._expected_bytes} bytes were expected, "
+            f"cannot create {_shown(self._fields['filename'])}: {self._expected_bytes} bytes were expected, "
             f"the source gave {got}; send it again",
             operation="create",
         )

@@ -174,12 +174,15 @@ class FileStore:
         if size is not None and size > limit:
             raise too_large(filename, limit)
         file_id, created_at = self._minter.mint()
-        expires_at = None if lifetime is None else created_at + lifetime
-        draft = FileObject(id=file_id, bytes=0, created_at=created_at, expires_at=expires_at, **fields)
+        fields |= {
+            "id": file_id,
+            "created_at": created_at,
+            "expires_at": None if lifetime is None else created_at + lifetime,
+        }
         guard = Guard(self._name, "create", file_id)
         with guard:
             staged = self._backend.stage(file_id)
-        return Upload(staged, guard, draft, limit=limit, expected_bytes=size, expected_sha256=sha256)
+        return Upload(staged, guard, fields, limit=limit, expected_bytes=size, expected_sha256=sha256)
 
     def get(self, file_id: str) -> FileObject:
         """What is known about a file. Raises `FileNotFound`, `CorruptMetadata`."""
