@@ -43,7 +43,7 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
 ) -> None:
     """Test a store against every promise, below a new location under URL.
 
-    Touches nothing that is there already, and removes what it made. The last line is the verdict.
+    Touches nothing that is there already, and removes every file it made. The last line is the verdict.
     Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
     """
     if list_:

@@ -45,7 +45,7 @@ def new(
     print_line(f"  cd {folder}")
     print_line("  pip install -e '.[test]'")
     print_line("  pytest")
-    print_line("Then replace the bodies of the five verbs, one at a time, and run pytest after each.")
+    print_line("Then put your own storage behind the five verbs, and run pytest again.")
 
 
 def write_plugin(name: str, scheme: str | None = None, into: Path = Path()) -> Path:

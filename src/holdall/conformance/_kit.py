@@ -170,7 +170,7 @@ class Kit:
         """`NotDeclared` unless the backend declares this."""
         missing = [str(flag.name) for flag in capability & ~self.capabilities]
         if missing:
-            raise NotDeclared(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not declared")
+            raise NotDeclared(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not declared")
 
     def fresh(self) -> str:
         """A new location; the first one is `url`."""

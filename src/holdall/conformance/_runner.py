@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import linecache
 import os
+import re
 import threading
 import time
 import tomllib
@@ -174,10 +176,16 @@ def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]
 
 
 def _step(error: BaseException) -> str:
-    """The line of the check that an unexpected exception came from."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if f"conformance{os.sep}checks" in frame.filename and frame.line:
-            return frame.line
+    """The line of the check that an unexpected exception came from, and what its names stood for."""
+    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = frame.f_code.co_filename
+        line = linecache.getline(file, number).strip() if f"conformance{os.sep}checks" in file else ""
+        if line:
+            names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", line))
+            # Numbers and what a check says of itself; other texts may be a URL with its secrets.
+            known = {n: v for n in names if (v := frame.f_locals.get(n)) is not None}
+            told = [f"{n}={show(v)}" for n, v in known.items() if isinstance(v, int) or n in {"did", "name"}]
+            return f"{line}  where {', '.join(told)}" if told else line
     if isinstance(error, HoldallError) and error.operation:
         return error.operation
     return "run the check"

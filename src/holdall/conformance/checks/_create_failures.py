@@ -103,7 +103,7 @@ def source_error_leaves_no_residue(kit: Kit) -> None:
     # Space may be given back in the background, at the latest when the handle is closed.
     store.close()
     if raw is None:
-        raise NotChecked("no raw access to what is left in the storage")
+        raise NotChecked("no raw access to this backend")
     expect(sorted(set(raw.leftovers()) - before), [], "24 failed creates, close, then look into the storage")
     if (grown := _used_bytes(raw) - used) > 64 * KIB:
         raise broken("24 failed creates, close, then add up the storage", "no more bytes", f"{grown} more bytes")

@@ -1,0 +1,51 @@
+"""An error that a check did not expect: the finding says where it came from, so that a stranger can follow."""
+
+from __future__ import annotations
+
+from holdall import FileStore
+from holdall.backends.memory import MemoryBackend
+from holdall.conformance import Target, run
+from holdall.errors import StorageError
+from holdall.url import StoreURL
+
+
+class KeepsLittle(MemoryBackend):
+    """Delivers no more than 64 KiB of a file."""
+
+    def open_data(self, file_id, start=0, stop=None):
+        return super().open_data(file_id, start, min(stop or 65_536, 65_536))
+
+
+class NoLists(MemoryBackend):
+    """Fails whenever it is asked for ids."""
+
+    def list_ids(self, after=None, before=None):
+        raise StorageError("the index is broken")
+
+
+class Opening(Target):
+    """Opens locations with a backend of this kind."""
+
+    def __init__(self, kind, url="memory://unexpected"):
+        super().__init__(url)
+        self.kind = kind
+
+    def open(self, url):
+        return FileStore(self.kind(StoreURL.parse(url).path))
+
+
+def test_the_line_of_the_check_is_shown_with_the_values_of_its_names():
+    """What was done is the line that raised, and the numbers in it."""
+    [finding] = run(Opening(KeepsLittle), only=["content.roundtrip_boundary_sizes"]).findings
+
+    assert finding.did.startswith("expect(other.get_content(file.id)")
+    assert finding.did.endswith("where size=65537")
+    assert finding.saw.startswith("IntegrityError: ")
+
+
+def test_no_secret_of_the_url_is_among_the_values():
+    """Locations of a URL with a secret are in the variables of many checks, and in no finding."""
+    report = run(Opening(NoLists, "memory://unexpected?token=hunter2"), only=["list", "delete", "url"])
+
+    assert len(report.of("broken")) > 10
+    assert "hunter2" not in report.text() + report.to_json() + report.to_junit()
