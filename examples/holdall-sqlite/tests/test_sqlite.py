@@ -59,6 +59,17 @@ def test_a_url_that_names_no_file_is_refused(url: str) -> None:
         holdall.open_store(url)
 
 
+@pytest.mark.parametrize("name", ["a?b=c.db", "a#b%20.db", "ä ö/ü.db", "/doubled.db"])
+def test_a_path_with_characters_that_mean_something_in_a_url_is_that_path(tmp_path: Path, name: str) -> None:
+    """The database is where the path says, however it is spelt."""
+    url = holdall.StoreURL("sqlite", path=f"/{tmp_path}/{name}")
+
+    with holdall.open_store(url) as store:
+        store.create("a", b"a", purpose="user_data")
+
+    assert (tmp_path / name.lstrip("/")).is_file()
+
+
 def test_only_a_store_that_waits_for_the_disk_declares_it(path: Path) -> None:
     """`fsync=false` gives up DURABLE, and nothing else."""
     with opened(path, fsync=True) as durable, opened(path) as fast:

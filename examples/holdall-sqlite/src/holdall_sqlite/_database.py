@@ -127,7 +127,7 @@ class Database:
         with contextlib.suppress(IndexError):
             return self._connections().pop()
         db = sqlite3.connect(
-            f"file:{quote(self._path)}?mode=rw",  # a database that has gone is an error, not a new one
+            f"file://{quote(self._path)}?mode=rw",  # a database that has gone is an error, not a new one
             uri=True,
             timeout=self._timeout_seconds,
             isolation_level=None,  # we say BEGIN ourselves
