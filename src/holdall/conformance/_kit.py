@@ -222,7 +222,7 @@ class Kit:
         """
         try:
             raw = self.raw
-            self._close_handles()
+            self.close_handles()
             return raw.leftovers()
         except (NotChecked, NotImplementedError):
             return None
@@ -235,13 +235,14 @@ class Kit:
 
     def close(self) -> None:
         """Close every handle and destroy every location."""
-        self._close_handles()
+        self.close_handles()
         for url in self._urls:
             # A broken backend may throw anything here; the finding is what the check says.
             with contextlib.suppress(Exception):
                 self.target.destroy(url)
 
-    def _close_handles(self) -> None:
+    def close_handles(self) -> None:
+        """Close every handle that was opened; `store` is opened anew when it is asked for."""
         stores, self._stores, self._store = self._stores, [], None
         for store in stores:
             with contextlib.suppress(Exception):
