@@ -1,0 +1,145 @@
+"""The five verbs on an S3 bucket."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
+
+from holdall.backend import Backend, Capability, Debris, Limits, StagedFile
+from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, NotSupported, StorageError
+from holdall_s3 import _debris
+from holdall_s3._client import Client, Pending
+from holdall_s3._keys import Keys
+from holdall_s3._listing import list_ids
+from holdall_s3._options import S3Options
+from holdall_s3._stream import DataStream
+from holdall_s3._upload import S3StagedFile, read_meta
+
+if TYPE_CHECKING:
+    from holdall.url import StoreURL
+
+__all__ = ["S3Backend"]
+
+_log = logging.getLogger("holdall_s3")
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
+_MOST_PARTS = 10_000
+_LARGEST_OBJECT = 5 * 1024**4
+_LONGEST_SIGNATURE_SECONDS = 7 * 86_400
+# Small requests wait for the network much more than for this machine.
+_METAS_PER_PART = 4
+
+
+class S3Backend(Backend):
+    """Files in a bucket, below a prefix. Makes no request before the first call of a verb."""
+
+    Options = S3Options
+
+    # Not EXCLUSIVE_REMOVE: a DELETE does not tell whether it was the one that removed the object.
+    capabilities = (
+        Capability.DURABLE
+        | Capability.ATOMIC_PUBLISH
+        | Capability.RANGED_READS
+        | Capability.ORDERED_LISTING
+        | Capability.SHARED
+        | Capability.PERSISTENT
+        | Capability.PORTABLE_LAYOUT
+        | Capability.SIGNED_URLS
+    )
+
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        """A backend for `bucket`, which must exist; `prefix` need not."""
+        self._options = options = options or S3Options()
+        self._client = Client(bucket, options)
+        self._keys = Keys.below(prefix)
+        self.limits = Limits(max_file_bytes=min(int(options.part_size) * _MOST_PARTS, _LARGEST_OBJECT))
+        if options.anon:
+            self.capabilities &= ~Capability.SIGNED_URLS
+
+    @classmethod
+    def from_url(cls, url: StoreURL, options: S3Options) -> Self:
+        if url.username is not None or url.password is not None:
+            raise InvalidStoreURL(
+                f"{url}: credentials come from the environment, ?profile=… or ?key=…&secret=…, not before the bucket"
+            )
+        if url.port is not None:
+            raise InvalidStoreURL(f"{url}: a bucket has no port; name the server with ?endpoint_url=http://host:port")
+        if not _BUCKET(url.host):
+            raise InvalidStoreURL(
+                f"{url}: {url.host!r} is no name of a bucket; write s3://bucket/prefix, "
+                "and name the server with ?endpoint_url=…"
+            )
+        return cls(url.host, url.path, options)
+
+    def stage(self, file_id: str) -> StagedFile:
+        options = self._options
+        return S3StagedFile(
+            self._client,
+            self._keys,
+            file_id,
+            part_bytes=int(options.part_size),
+            concurrency=options.max_concurrency,
+        )
+
+    def read_meta(self, file_id: str) -> bytes:
+        return read_meta(self._client, self._keys, file_id)
+
+    def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        most = self._options.max_concurrency * _METAS_PER_PART
+        under_way: deque[tuple[str, Pending[bytes]]] = deque()
+        try:
+            for file_id in file_ids:
+                request = self._client.read(self._keys.meta(file_id), f"read {file_id}", file_id)
+                under_way.append((file_id, self._client.start(request)))
+                if len(under_way) >= most:
+                    yield from _first_of(under_way)
+            while under_way:
+                yield from _first_of(under_way)
+        finally:
+            for _, pending in under_way:
+                pending.stop()
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        key, retries = self._keys.data(file_id), self._options.retries
+        return cast("BinaryIO", DataStream(self._client, key, file_id, start, stop, retries=retries))
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
+        return list_ids(self._client, self._keys.base, after, before)
+
+    def remove(self, file_id: str) -> None:
+        # A DELETE of what is absent succeeds, so this has to be asked first.
+        self.read_meta(file_id)
+        what = f"delete {file_id}"
+        self._client.call("delete_object", what, file_id, Key=self._keys.meta(file_id))
+        try:
+            self._client.call("delete_object", what, file_id, Key=self._keys.data(file_id))
+        except (FileNotFound, StorageError) as error:
+            # The entry is gone, and a caller who is told that it failed would try again in vain.
+            _log.warning("%s is deleted, its bytes are left for a sweep: %s", file_id, error)
+
+    def debris(self) -> Iterator[Debris]:
+        return _debris.debris(self._client, self._keys)
+
+    def discard_debris(self, debris: Debris) -> None:
+        _debris.discard(self._client, self._keys, debris)
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        if Capability.SIGNED_URLS not in self.capabilities:
+            raise NotSupported("anon=true has no credentials to sign a URL with", file_id=file_id)
+        if not 0 < expires_in <= _LONGEST_SIGNATURE_SECONDS:
+            raise InvalidRequest(f"a URL can be signed for 1 to {_LONGEST_SIGNATURE_SECONDS} seconds", file_id=file_id)
+        return self._client.start(self._client.sign(self._keys.data(file_id), expires_in, file_id)).result()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _first_of(under_way: deque[tuple[str, Pending[bytes]]]) -> Iterator[tuple[str, bytes]]:
+    file_id, pending = under_way.popleft()
+    try:
+        yield file_id, pending.result()
+    except FileNotFound:
+        return

@@ -1,0 +1,225 @@
+"""One s3fs file system: how it is made, called from any thread, and what a fork does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+import aiobotocore.session
+import botocore.exceptions
+import s3fs
+
+from holdall.errors import InvalidStoreURL
+from holdall_s3._errors import translated
+from holdall_s3._options import S3Options
+
+__all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 10.0
+_POOL_CONNECTIONS = 64
+
+# All that live and hold a connection, so that a fork can reach them.
+_holders: weakref.WeakSet[Any] = weakref.WeakSet()
+
+# What a forked child inherited. It is never used there, and never freed either: freeing a connection would take its
+# socket out of the epoll set that is shared with the parent.
+_inherited: list[object] = []
+
+# The description of S3's calls: a second to read, the same for every session.
+_loader: list[Any] = []
+
+
+class Pending(Generic[T]):
+    """A coroutine under way on the client's loop."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._ended = threading.Event()
+        self._future: Future[T] = asyncio.run_coroutine_threadsafe(self._run(coroutine), loop)
+
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await coroutine
+        finally:
+            self._ended.set()
+
+    def result(self) -> T:
+        """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
+        try:
+            return self._future.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Cancel it and wait until it has ended, so that nothing of it happens afterwards."""
+        if not self._future.done() and self._future.cancel():
+            # A coroutine that had not begun never sets the event.
+            self._ended.wait(_CONNECT_SECONDS)
+
+
+class Client:
+    """The bucket's client. Connects when it is first used; safe in many threads.
+
+    After a fork the child makes a client of its own.
+    """
+
+    def __init__(self, bucket: str, options: S3Options) -> None:
+        self.bucket = bucket
+        self._options = options
+        self.endpoint = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or "AWS S3"
+        self._forget()
+        tell_after_fork(self)
+        if options.profile is not None:
+            self._check_profile(options.profile)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._filesystem: s3fs.S3FileSystem | None = None
+
+    def after_fork(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        keep_for_ever(self._filesystem)
+        self._forget()
+
+    def call(self, method: str, what: str, file_id: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """The answer to one request. `what` says in an error what was attempted: "read file-1"."""
+        return self.start(self.request(method, what, file_id, **parameters)).result()
+
+    async def request(self, method: str, what: str, file_id: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """The same as a coroutine, for `start`."""
+        try:
+            # s3fs has no public coroutine for this; call_s3, which is public, is the same behind a lock-step wait.
+            answer: dict[str, Any] = await self.filesystem()._call_s3(method, Bucket=self.bucket, **parameters)  # noqa: SLF001
+        except Exception as error:
+            raise translated(error, what, self.bucket, self.endpoint, file_id) from error
+        return answer
+
+    async def read(self, key: str, what: str, file_id: str | None = None) -> bytes:
+        """All of a small object: one GET, repeated if its body breaks off."""
+        for attempts_left in range(self._options.retries, -1, -1):
+            answer = await self.request("get_object", what, file_id, Key=key)
+            body = answer["Body"]
+            try:
+                return bytes(await body.read())
+            except Exception as error:
+                if not attempts_left:
+                    raise translated(error, what, self.bucket, self.endpoint, file_id) from error
+            finally:
+                body.close()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def sign(self, key: str, expires_in: int, file_id: str) -> str:
+        """A URL for a GET of the object; makes no request."""
+        filesystem = self.filesystem()
+        try:
+            client = await filesystem.set_session()
+            url = await client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_in
+            )
+        except Exception as error:
+            raise translated(error, f"sign a URL of {file_id}", self.bucket, self.endpoint, file_id) from error
+        return str(url)
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
+        """Begin a coroutine on the client's loop."""
+        return Pending(coroutine, self.filesystem().loop)
+
+    def soon(self, action: Callable[[], object]) -> None:
+        """Have this called on the client's loop, without waiting for it."""
+        loop = self.filesystem().loop
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(action)
+
+    def filesystem(self) -> s3fs.S3FileSystem:
+        """The s3fs file system, made when first asked for."""
+        found = self._filesystem
+        if found is None:
+            with self._lock:
+                found = self._filesystem
+                if found is None:
+                    found = self._filesystem = self._make()
+        return found
+
+    def close(self) -> None:
+        """Close the connections. A second time does nothing."""
+        with self._lock:
+            found, self._filesystem = self._filesystem, None
+        if found is not None and found._s3 is not None:  # noqa: SLF001 - fs.s3 would connect
+            Pending(found.s3.close(), found.loop).result()
+
+    def _make(self) -> s3fs.S3FileSystem:
+        options = self._options
+        filesystem = s3fs.S3FileSystem(
+            # The caches of fsspec answer with what was true some time ago, and to strangers.
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            anon=options.anon,
+            key=_plain(options.key),
+            secret=_plain(options.secret),
+            token=_plain(options.token),
+            endpoint_url=options.endpoint_url,
+            client_kwargs={} if options.region is None else {"region_name": options.region},
+            config_kwargs={
+                "connect_timeout": min(_CONNECT_SECONDS, options.timeout_seconds),
+                "read_timeout": options.timeout_seconds,
+                "max_pool_connections": _POOL_CONNECTIONS,
+                "retries": {"total_max_attempts": options.retries + 1, "mode": "standard"},
+                "s3": {"addressing_style": options.addressing},
+                # The default of a signed URL is otherwise the old signature, which many servers refuse.
+                **({} if options.anon else {"signature_version": "s3v4"}),
+            },
+            s3_additional_kwargs=_encryption(options),
+            session=_session(options.profile),
+        )
+        # The client below tries again, with pauses; s3fs would do so on top of it, for half a minute and more.
+        filesystem.retries = 1
+        return filesystem
+
+    def _check_profile(self, profile: str) -> None:
+        try:
+            _session(profile).get_scoped_config()
+        except botocore.exceptions.BotoCoreError as error:
+            raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
+
+
+def _session(profile: str | None) -> aiobotocore.session.AioSession:
+    session = aiobotocore.session.AioSession(profile=profile)
+    if _loader:
+        session.register_component("data_loader", _loader[0])
+    else:
+        _loader.append(session.get_component("data_loader"))
+    return session
+
+
+def _plain(secret: Any) -> str | None:
+    return None if secret is None else str(secret.get_secret_value())
+
+
+def _encryption(options: S3Options) -> dict[str, str]:
+    asked = {"ServerSideEncryption": options.sse, "SSEKMSKeyId": options.sse_kms_key_id}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def tell_after_fork(holder: Any) -> None:
+    """Call `holder.after_fork()` in every child that is forked while the holder lives."""
+    _holders.add(holder)
+
+
+def keep_for_ever(inherited: object) -> None:
+    """In a forked child: never free this, which the parent uses."""
+    _inherited.append(inherited)
+
+
+def _after_fork() -> None:
+    for holder in list(_holders):
+        holder.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

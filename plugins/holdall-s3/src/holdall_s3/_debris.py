@@ -1,0 +1,117 @@
+"""Leftovers in a bucket: bytes without metadata, and multipart uploads that nobody finishes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from holdall.backend import Debris
+from holdall.errors import FileNotFound, StorageError
+from holdall_s3._client import Client
+from holdall_s3._errors import NOT_IMPLEMENTED, code_of
+from holdall_s3._keys import DATA, META, Keys
+from holdall_s3._upload import read_meta, written_here
+
+__all__ = ["debris", "discard"]
+
+_WHAT = "look for leftovers"
+_ORPHAN = "data without metadata"
+_UNFINISHED = "unfinished write"
+
+
+def debris(client: Client, keys: Keys) -> Iterator[Debris]:
+    """What `Backend.debris` yields; one request for 1000 keys, and one for each unfinished upload."""
+    yield from _orphans(client, keys)
+    yield from _uploads(client, keys)
+
+
+def discard(client: Client, keys: Keys, found: Debris) -> None:
+    """What `Backend.discard_debris` does."""
+    if found.file_id is None:
+        return
+    if found.kind == _UNFINISHED:
+        try:
+            client.call(
+                "abort_multipart_upload",
+                f"sweep {found.file_id}",
+                Key=keys.data(found.file_id),
+                UploadId=found.name,
+            )
+        except (FileNotFound, StorageError) as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+        return
+    try:
+        read_meta(client, keys, found.file_id)
+    except FileNotFound:
+        client.call("delete_object", f"sweep {found.file_id}", Key=keys.data(found.file_id))
+
+
+def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
+    # All keys of one id come together, however the server sorts.
+    for file_id, group in groupby(_objects(client, keys), key=lambda found: found[0]):
+        objects = {name: entry for _, name, entry in group}
+        if META not in objects and DATA in objects and file_id not in written_here():
+            entry = objects[DATA]
+            yield Debris(
+                keys.data(file_id), _ORPHAN, file_id, int(entry["Size"]), _seconds(entry["LastModified"])
+            )
+
+
+def _objects(client: Client, keys: Keys) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    parameters: dict[str, Any] = {"Prefix": f"{keys.base}file-", "MaxKeys": 1000}
+    while True:
+        page = client.call("list_objects_v2", _WHAT, **parameters)
+        for entry in page.get("Contents") or ():
+            if (split := keys.split(entry["Key"])) is not None:
+                yield (*split, entry)
+        token = page.get("NextContinuationToken")
+        if not page.get("IsTruncated") or not token:
+            return
+        parameters["ContinuationToken"] = token
+
+
+def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:
+    parameters: dict[str, Any] = {"Prefix": f"{keys.base}file-"}
+    while True:
+        try:
+            page = client.call("list_multipart_uploads", _WHAT, **parameters)
+        except StorageError as error:
+            # A server that cannot list them is cleaned up by its own means.
+            if code_of(error) in NOT_IMPLEMENTED:
+                return
+            raise
+        for entry in page.get("Uploads") or ():
+            split = keys.split(entry["Key"])
+            if split is not None and split[1] == DATA and split[0] not in written_here():
+                yield from _upload(client, keys, split[0], entry)
+        if not page.get("IsTruncated"):
+            return
+        parameters |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker") or ""}
+
+
+def _upload(client: Client, keys: Keys, file_id: str, entry: dict[str, Any]) -> Iterator[Debris]:
+    """Its size and age: of its last part, since an upload that goes on for hours is alive."""
+    parameters: dict[str, Any] = {"Key": keys.data(file_id), "UploadId": entry["UploadId"]}
+    size, changed = 0, _seconds(entry["Initiated"])
+    while True:
+        try:
+            page = client.call("list_parts", _WHAT, **parameters)
+        except (FileNotFound, StorageError) as error:
+            # Finished or aborted meanwhile.
+            if code_of(error) == "NoSuchUpload":
+                return
+            raise
+        for part in page.get("Parts") or ():
+            size += int(part["Size"])
+            changed = max(changed, _seconds(part["LastModified"]))
+        if not page.get("IsTruncated"):
+            break
+        parameters["PartNumberMarker"] = page["NextPartNumberMarker"]
+    yield Debris(str(entry["UploadId"]), _UNFINISHED, file_id, size, changed)
+
+
+def _seconds(when: dt.datetime) -> float:
+    return when.timestamp()

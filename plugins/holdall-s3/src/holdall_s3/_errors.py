@@ -1,0 +1,171 @@
+"""What S3 and its client say, as holdall's errors: each one sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.exceptions as botocore_errors
+
+from holdall.errors import (
+    AccessDenied,
+    FileNotFound,
+    HoldallError,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
+
+__all__ = ["ABSENT", "EXISTS", "NOT_IMPLEMENTED", "OUT_OF_RANGE", "code_of", "translated", "was_refused"]
+
+# Codes of answers that a caller may expect; a HEAD has the status only.
+ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
+OUT_OF_RANGE = frozenset({"InvalidRange", "416"})
+NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
+
+_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "AuthFailure"})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Forbidden", "401", "403"})
+_REGION = frozenset(
+    {
+        "301",
+        "307",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "Redirect",
+        "TemporaryRedirect",
+    }
+)
+_THROTTLED = frozenset(
+    {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "429"}
+)
+_BUSY = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "InternalError", "408", "409"})
+_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "507"})
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    """The server's answer; empty if there was none."""
+    for link in _chain(error):
+        if isinstance(link, botocore_errors.ClientError):
+            return dict(link.response)
+    return {}
+
+
+def _status(error: BaseException) -> int:
+    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
+
+
+def code_of(error: BaseException) -> str:
+    """The code of the server's answer, such as `NoSuchKey`; empty if there was no answer."""
+    return str(_response(error).get("Error", {}).get("Code", "") or "")
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether the server surely did nothing. After any other error, it may have done what it was asked."""
+    return 400 <= _status(error) < 500 and code_of(error) not in _BUSY
+
+
+def translated(error: BaseException, what: str, bucket: str, endpoint: str, file_id: str | None = None) -> HoldallError:
+    """holdall's error for a failed call; to be raised from it. `what` is what was attempted: "read file-1"."""
+    kind, reason = _why(error, bucket, endpoint)
+    return kind(f"cannot {what}: {reason}", file_id=file_id)
+
+
+def _why(error: BaseException, bucket: str, endpoint: str) -> tuple[type[HoldallError], str]:
+    response = _response(error)
+    if response:
+        return _answered(error, response, bucket, endpoint)
+    for link in _chain(error):
+        for kinds, found in _UNANSWERED:
+            if isinstance(link, kinds):
+                return found[0], found[1].format(endpoint=endpoint, name=type(link).__name__)
+    return StorageError, f"{type(error).__name__} in the S3 client"
+
+
+def _answered(
+    error: BaseException, response: dict[str, Any], bucket: str, endpoint: str
+) -> tuple[type[HoldallError], str]:
+    code, status = code_of(error), _status(error)
+    if code == "NoSuchBucket":
+        return StorageError, f"the bucket {bucket!r} does not exist on {endpoint}; create it, or correct the URL"
+    if code in ABSENT:
+        return FileNotFound, "there is no such file"
+    if code in EXISTS:
+        return StorageError, "it exists already"
+    if code in _CREDENTIALS:
+        return AccessDenied, f"{endpoint} does not accept the credentials ({code}); check key and secret, or the profile"
+    if code in _EXPIRED:
+        return AccessDenied, f"the credentials have expired ({code}); get new ones and open the store again"
+    if code == "RequestTimeTooSkewed":
+        return AccessDenied, "this machine's clock differs too much from the server's; set it (NTP)"
+    if code in _REGION or status in {301, 307}:
+        region = _region(response)
+        advice = f"add ?region={region} to the URL" if region else "give its region with ?region=…"
+        return StorageError, f"the bucket {bucket!r} is in another region; {advice}"
+    if code in _FULL or status == 507:
+        return StorageFull, f"{endpoint} has no space left ({code}); free some or raise the quota"
+    if code in _THROTTLED or status == 429:
+        return StorageUnavailable, f"{endpoint} asks to slow down ({code}); try again later"
+    if code in _BUSY or status >= 500:
+        return StorageUnavailable, f"{endpoint} cannot answer now ({code or status}); try again"
+    if code in _DENIED or status in {401, 403}:
+        return (
+            AccessDenied,
+            f"{endpoint} refuses it ({code}); the credentials need s3:GetObject, s3:PutObject, s3:DeleteObject "
+            f"and s3:ListBucket on the bucket {bucket!r}",
+        )
+    return StorageError, f"{endpoint} answered {code or status}"
+
+
+def _region(response: dict[str, Any]) -> str:
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or ""
+    return str(region)
+
+
+# In this order: what is first is also one of the later ones.
+_UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[type[HoldallError], str]], ...] = (
+    (
+        (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError),
+        (
+            AccessDenied,
+            "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give ?profile=… "
+            "(?anon=true for a public bucket)",
+        ),
+    ),
+    (
+        (botocore_errors.CredentialRetrievalError, botocore_errors.TokenRetrievalError),
+        (AccessDenied, "the credentials could not be had ({name}); sign in again"),
+    ),
+    (
+        (botocore_errors.UnauthorizedSSOTokenError, botocore_errors.SSOTokenLoadError),
+        (AccessDenied, "the session has ended; sign in again: aws sso login"),
+    ),
+    (
+        (botocore_errors.NoRegionError,),
+        (StorageError, "the region is not known; give it with ?region=…"),
+    ),
+    (
+        (botocore_errors.SSLError,),
+        (StorageUnavailable, "{endpoint} has no TLS certificate that is trusted; set AWS_CA_BUNDLE, or correct the URL"),
+    ),
+    (
+        (
+            botocore_errors.HTTPClientError,
+            botocore_errors.ConnectionError,
+            botocore_errors.IncompleteReadError,
+            ConnectionError,
+            TimeoutError,
+        ),
+        (StorageUnavailable, "{endpoint} cannot be reached ({name}); check the endpoint and the network, and try again"),
+    ),
+)
