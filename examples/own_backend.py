@@ -1,171 +1,117 @@
-"""A backend of your own: entries in one SQLite file, used through FileStore.
+"""A backend of your own, in one file and without packaging: entries in any mapping of bytes to bytes.
 
-Installed as a package with the entry point `sqlite = "module:SQLiteBackend"` in the group `holdall.backends`, it would
-answer to `sqlite:///path/to/files.db`. It prints:
+A class and FileStore are enough for a test, a cache, or a storage that one program alone uses. Here the mapping is a
+`dbm` file; a dict does as well. It prints:
 
     stored notes.txt
-    found again: b'kept in a database'
+    found again: b'kept in a mapping'
+    in the mapping: data.bin, meta.json
     after deleting it: there is no file file-00000000000000000000000000000000
 """
 # ruff: noqa: D102 - the methods are documented on Backend and StagedFile
 
 from __future__ import annotations
 
-import contextlib
+import dbm.dumb
 import io
-import shutil
-import sqlite3
+import os
 import tempfile
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Self, cast
+import threading
+from collections.abc import Iterator, MutableMapping
+from typing import Any, BinaryIO, Self
 
-from holdall import Backend, Capability, FileNotFound, FileStore, StagedFile, StorageError, StoreURL
-from holdall.backend import Limits
+from holdall import Backend, Capability, FileNotFound, FileStore, InvalidStoreURL, StagedFile, StorageError, StoreURL
 
 
-class SQLiteBackend(Backend):
-    """Every verb is one transaction, so SQLite makes all the promises."""
+class MappingBackend(Backend):
+    """Two keys an entry, `<id>/data.bin` and `<id>/meta.json`; the second is what makes it exist.
 
-    capabilities = (
-        Capability.DURABLE
-        | Capability.ATOMIC_PUBLISH
-        | Capability.EXCLUSIVE_REMOVE
-        | Capability.RANGED_READS
-        | Capability.ORDERED_LISTING
-        | Capability.SHARED
-        | Capability.PERSISTENT
-    )
-    limits = Limits(max_file_bytes=900_000_000)  # a value in SQLite ends at a billion bytes
+    It promises no more than a lock can: nothing about other processes, since dbm files and dicts know none, and nothing
+    about this one's end, since both may hold what is not yet on the disk. Files are held in memory as a whole.
+    """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with self.connection() as connection:
-            # With a write-ahead log, whoever reads a file for hours keeps nobody from writing.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("CREATE TABLE IF NOT EXISTS entry (id TEXT UNIQUE, meta BLOB, data BLOB)")
+    capabilities = Capability.ATOMIC_PUBLISH | Capability.EXCLUSIVE_REMOVE
+
+    def __init__(self, mapping: MutableMapping[Any, bytes]) -> None:
+        self.mapping = mapping
+        self.lock = threading.Lock()
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Any) -> Self:
-        return cls(url.path)
-
-    def connect(self) -> sqlite3.Connection:
-        # One a call: a backend is called from many threads, and connecting costs less than sharing.
-        connection = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
-        connection.execute("PRAGMA synchronous = FULL")  # what DURABLE needs
-        return connection
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction, which is committed unless an error leaves it."""
-        with contextlib.closing(self.connect()) as connection, connection:
-            yield connection
+        raise InvalidStoreURL(f"{url}: a mapping has no URL; use FileStore(MappingBackend(mapping))")
 
     def stage(self, file_id: str) -> StagedFile:
-        return SQLiteStagedFile(self, file_id)
+        return MappingStagedFile(self, file_id)
 
     def read_meta(self, file_id: str) -> bytes:
-        with self.connection() as connection:
-            row = connection.execute("SELECT meta FROM entry WHERE id = ?", (file_id,)).fetchone()
-        if row is None:
-            raise FileNotFound(f"there is no file {file_id}")
-        return bytes(row[0])
+        return self._value(meta_key(file_id), file_id)
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        connection = self.connect()
-        try:
-            # One transaction, so that what was found cannot be deleted before it is opened, nor while it is read.
-            connection.execute("BEGIN")
-            row = connection.execute("SELECT rowid FROM entry WHERE id = ?", (file_id,)).fetchone()
-            if row is None:
-                raise FileNotFound(f"there is no file {file_id}")
-            return cast("BinaryIO", BlobStream(connection, row[0], start, stop))
-        except BaseException:
-            connection.close()
-            raise
+        # Without RANGED_READS the store asks for all of it, and cuts.
+        return io.BytesIO(self._value(data_key(file_id), file_id))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        query = "SELECT id FROM entry WHERE id > ? AND id < ? ORDER BY id LIMIT 1000"
-        lower, upper = after or "", "~" if before is None else before  # no id is past "~"
-        while True:
-            with self.connection() as connection:
-                ids = [row[0] for row in connection.execute(query, (lower, upper))]
-            if not ids:
-                return
-            yield from ids
-            lower = ids[-1]
+        with self.lock:
+            keys = [bytes(key) for key in self.mapping]
+        ids = sorted(key.decode().removesuffix("/meta.json") for key in keys if key.endswith(b"/meta.json"))
+        return (i for i in ids if (after is None or i > after) and (before is None or i < before))
 
     def remove(self, file_id: str) -> None:
-        with self.connection() as connection:
-            removed = connection.execute("DELETE FROM entry WHERE id = ?", (file_id,)).rowcount
-        if not removed:
-            raise FileNotFound(f"there is no file {file_id}")
+        with self.lock:
+            if meta_key(file_id) not in self.mapping:
+                raise FileNotFound(f"there is no file {file_id}")
+            del self.mapping[meta_key(file_id)]
+            self.mapping.pop(data_key(file_id), None)
+
+    def _value(self, key: bytes, file_id: str) -> bytes:
+        with self.lock:
+            try:
+                return self.mapping[key]
+            except KeyError:
+                raise FileNotFound(f"there is no file {file_id}") from None
 
 
-class SQLiteStagedFile(StagedFile):
-    """Collects the bytes in a temporary file; the transaction that inserts them is the commit."""
+class MappingStagedFile(StagedFile):
+    """Collects the bytes; the assignment of the metadata is the commit."""
 
-    def __init__(self, backend: SQLiteBackend, file_id: str) -> None:
-        self._backend = backend
-        self._file_id = file_id
-        self._data = tempfile.TemporaryFile()  # noqa: SIM115 - closed by discard
+    def __init__(self, backend: MappingBackend, file_id: str) -> None:
+        self.backend = backend
+        self.file_id = file_id
+        self.data = bytearray()
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        self._data.write(chunk)
+        self.data += chunk
 
     def publish(self, meta: bytes) -> None:
-        size = self._data.tell()
-        self._data.seek(0)
-        try:
-            with self._backend.connection() as connection:
-                row = connection.execute("INSERT INTO entry VALUES (?, ?, zeroblob(?))", (self._file_id, meta, size))
-                with connection.blobopen("entry", "data", row.lastrowid or 0) as blob:
-                    shutil.copyfileobj(self._data, blob)
-        except sqlite3.IntegrityError as error:
-            raise StorageError(f"{self._file_id} exists already") from error
-        self.discard()
+        mapping = self.backend.mapping
+        with self.backend.lock:
+            if meta_key(self.file_id) in mapping:
+                raise StorageError(f"{self.file_id} exists already")
+            mapping[data_key(self.file_id)] = bytes(self.data)
+            mapping[meta_key(self.file_id)] = bytes(meta)
 
     def discard(self) -> None:
-        self._data.close()
+        self.data = bytearray()
 
 
-class BlobStream(io.RawIOBase):
-    """The bytes of an entry from `start` to `stop`, read as they are asked for; owns the connection."""
+def data_key(file_id: str) -> bytes:
+    return f"{file_id}/data.bin".encode()
 
-    def __init__(self, connection: sqlite3.Connection, row: int, start: int, stop: int | None) -> None:
-        super().__init__()
-        self._connection = connection
-        self._blob = connection.blobopen("entry", "data", row, readonly=True)
-        size = len(self._blob)
-        self._blob.seek(min(start, size))
-        self._left = max(min(size, size if stop is None else stop) - start, 0)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self._blob.read(min(len(buffer), self._left))
-        self._left -= len(chunk)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._blob.close()
-            self._connection.close()
-        super().close()
+def meta_key(file_id: str) -> bytes:
+    return f"{file_id}/meta.json".encode()
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        url = StoreURL.parse(f"sqlite://{folder}/files.db")
-
-        with FileStore(SQLiteBackend.from_url(url, SQLiteBackend.Options()), url=url) as store:
-            file = store.create("notes.txt", b"kept in a database", purpose="user_data")
+        path = os.path.join(folder, "files")
+        with dbm.dumb.open(path) as mapping, FileStore(MappingBackend(mapping)) as store:
+            file = store.create("notes.txt", b"kept in a mapping", purpose="user_data")
             print("stored", file.filename)
 
-        # Another store on the same URL, as another process would open it.
-        with FileStore(SQLiteBackend.from_url(url, SQLiteBackend.Options()), url=url) as store:
+        with dbm.dumb.open(path) as mapping, FileStore(MappingBackend(mapping)) as store:
             print("found again:", store.get_content(file.id))
+            print("in the mapping:", ", ".join(sorted(key.decode().partition("/")[2] for key in mapping)))
             store.delete(file.id)
             try:
                 store.get(file.id)

@@ -2,7 +2,15 @@
 
 Python blocks of a page share one namespace; a line `#> text` is a line that the block prints.
 Console blocks are sessions of one shell: `$ command`, then its output, standard error included.
-A block whose first line says `no-run` is not run.
+In what is printed, `…` stands for the rest of a line, alone on a line for any lines, and `/home/you` for the directory
+that the page runs in.
+
+The words after the language, which readers of the page do not see:
+
+- `no-run`: the block is not run.
+- `no-run instead=NAME`: the function NAME of `INSTEAD` is called in its place.
+- `no-run instead=PATH`: the tests at that path do the same.
+- `write=PATH`, `append=PATH`: the block is text of that file, in the directory that the shell is in.
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +31,8 @@ ROOT = Path(__file__).parent.parent
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)$")
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
+_DURATION = re.compile(r"\bin \d+\.\d\ds\b")
+_HOME = "/home/you"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +48,23 @@ class Block:
     def language(self) -> str:
         return self.info.partition(" ")[0]
 
+    def word(self, name: str) -> str | None:
+        """What stands after `name=` in the info string."""
+        return next((w.partition("=")[2] for w in self.info.split()[1:] if w.startswith(f"{name}=")), None)
+
+    @property
+    def is_file(self) -> bool:
+        return (self.word("write") or self.word("append")) is not None
+
     @property
     def is_run(self) -> bool:
-        return self.language in {"python", "console"} and "no-run" not in self.info.split()
+        return self.is_file or (self.language in {"python", "console"} and "no-run" not in self.info.split())
 
 
 def pages() -> list[Path]:
     """Every Markdown page that is kept in the project's own folders."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*.md"), *ROOT.glob("examples/*.md")]
+    patterns = ("*.md", "docs/**/*.md", "plugins/*.md", "plugins/*/*.md", "examples/*.md", "examples/*/*.md")
+    found = [page for pattern in patterns for page in ROOT.glob(pattern)]
     return sorted(found)
 
 
@@ -69,10 +89,40 @@ def run_page(page: Path, directory: Path) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(directory), Shell(directory) as shell:
         for block in blocks(page):
-            if block.is_run and block.language == "python":
+            if block.is_file:
+                _write(block, shell.where())
+            elif block.is_run and block.language == "python":
                 _run_python(block, namespace)
             elif block.is_run:
                 shell.run(block)
+            elif (instead := block.word("instead")) in INSTEAD:
+                INSTEAD[instead](shell)
+            else:
+                assert instead is None or (ROOT / instead).exists(), f"{block.page}: there is no {instead}"
+
+
+def _write(block: Block, folder: Path) -> None:
+    new = block.word("write")
+    path = folder / (new or block.word("append") or "")
+    assert new or path.exists(), f"{block.page}, line {block.line}: there is no {path.name} to append to"
+    with path.open("w" if new else "a", encoding="utf-8") as file:
+        file.write(block.text)
+
+
+def _install(shell: Shell) -> None:
+    """For `pip install -e .`, which asks the network for what builds it: puts code and metadata on Python's path."""
+    folder = shell.where()
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    metadata = shell.directory / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    points = "".join(f"{scheme} = {kind}\n" for scheme, kind in project["entry-points"]["holdall.backends"].items())
+    (metadata / "entry_points.txt").write_text(f"[holdall.backends]\n{points}", encoding="utf-8")
+    shell.execute(f"export PYTHONPATH='{folder / 'src'}:{metadata.parent}'${{PYTHONPATH:+:$PYTHONPATH}}")
+
+
+INSTEAD = {"install": _install}
 
 
 def _run_python(block: Block, namespace: dict[str, object]) -> None:
@@ -86,23 +136,34 @@ def _run_python(block: Block, namespace: dict[str, object]) -> None:
 
 
 class Comparison:
-    """Compares what a page says with what was printed; ids and times differ from run to run."""
+    """Compares what a page says with what was printed; ids, times and the directory differ from run to run."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
         self.ids: dict[str, str] = {}
         """The id that stands on the page, and the one it is this time."""
 
     def check(self, block: Block, expected: Sequence[str], actual: Sequence[str]) -> None:
         told, seen = "\n".join(expected).rstrip(), "\n".join(line.rstrip() for line in actual).rstrip()
+        if self._directory is not None:
+            seen = seen.replace(str(self._directory), _HOME)
         for here, now in zip(_ID.findall(told), _ID.findall(seen), strict=False):
             self.ids.setdefault(here, now)
-        assert self._mask(self.translate(told)) == self._mask(seen), f"{block.page}, line {block.line}"
+        told, seen = self._mask(self.translate(told)), self._mask(seen)
+        if not re.fullmatch(_pattern(told), seen + "\n"):
+            raise AssertionError(f"{block.page}, line {block.line}: the page says\n{told}\n\nand it prints\n{seen}")
 
     def translate(self, text: str) -> str:
         return _ID.sub(lambda match: self.ids.get(match[0], match[0]), text)
 
     def _mask(self, text: str) -> str:
-        return _DATE.sub("<time>", text)
+        return _DURATION.sub("in <seconds>", _DATE.sub("<time>", text))
+
+
+def _pattern(told: str) -> str:
+    """A regular expression for what a page tells: `…` is the rest of a line, or any lines."""
+    lines = [r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in told.split("\n")]
+    return "".join(lines)
 
 
 class Shell:
@@ -117,8 +178,11 @@ class Shell:
             "TERM": "dumb",
             "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8",
+            # A page changes a module several times within the second that compiled code is dated by.
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self._comparison = Comparison()
+        self.directory = directory
+        self._comparison = Comparison(directory)
         self._process = subprocess.Popen(
             ["bash", "--norc"],
             cwd=directory,
@@ -140,11 +204,16 @@ class Shell:
         for command, expected in _session(block):
             if failed:
                 assert command == "echo $?", f"{block.page}: a command that fails must be followed by 'echo $?'"
-            output, failed = self._run(self._comparison.translate(command))
+            output, failed = self.execute(self._comparison.translate(command))
             self._comparison.check(block, expected, output.splitlines())
         assert failed == 0, f"{block.page}, line {block.line}: the last command fails with {failed}"
 
-    def _run(self, command: str) -> tuple[str, int]:
+    def where(self) -> Path:
+        """The directory that the shell is in."""
+        return Path(self.execute("pwd")[0].strip())
+
+    def execute(self, command: str) -> tuple[str, int]:
+        """What a command prints, and its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         # "(exit n)" hands the status on to an "echo $?" that follows.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,15 +13,20 @@ import pytest
 from tests import _markdown as markdown
 
 from holdall import registry
+from holdall.backend import Backend, StagedFile
+from holdall.conformance._registry import promises
 from holdall.options import StoreOptions
 
 ROOT = markdown.ROOT
 PAGES = markdown.pages()
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
+VERBS = sorted((ROOT / "docs/backend").glob("*.md"))
+GUIDE = ROOT / "docs/guide/plugin-authors.md"
 # The README has tests of its own.
 RUN = [page for page in PAGES if page.name != "README.md" and any(b.is_run for b in markdown.blocks(page))]
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CHECK = re.compile(r"\[([a-z]+\.\w+)\]\([^)#\s]*promises\.md#([^)\s]+)\)")
 _PATH = re.compile(r"`((?:src|tests|examples|docs|plugins)/[\w./*-]+)`")
 
 
@@ -59,15 +67,65 @@ def test_every_path_of_the_project_that_a_page_names_exists(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def _text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
 def test_every_check_that_a_decision_names_is_in_the_suite():
     """What a decision says the conformance suite holds, the suite checks."""
-    promises = tomllib.loads((ROOT / "src/holdall/conformance/promises.toml").read_text(encoding="utf-8"))
-    checks = {f"{category}.{name}" for category, names in promises.items() for name in names}
-    named = {name for page in DECISIONS for name in re.findall(r"`([a-z]+\.\w+)`", page.read_text(encoding="utf-8"))}
-    named = {name for name in named if name.partition(".")[0] in promises}
+    categories = {name.partition(".")[0] for name in promises()}
+    named = {name for page in DECISIONS for name in re.findall(r"`([a-z]+\.\w+)`", _text(page))}
+    named = {name for name in named if name.partition(".")[0] in categories}
 
     assert named
-    assert named - checks == set()
+    assert named - set(promises()) == set()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _CHECK.search(p.read_text(encoding="utf-8"))], ids=_name)
+def test_every_check_that_a_page_cites_is_in_the_suite_and_leads_to_its_promise(page):
+    """A name of a check is one, and its link leads to that promise and to no other."""
+    cited = _CHECK.findall(_text(page))
+
+    assert [name for name, _ in cited if name not in promises()] == []
+    assert [name for name, anchor in cited if anchor != name.replace(".", "").lower()] == []
+
+
+def test_every_check_of_the_suite_is_cited_by_the_page_of_a_verb_or_the_guide():
+    """An author who reads the pages on the verbs meets every promise that the suite will hold them to."""
+    cited = {name for page in [*VERBS, GUIDE] for name, _ in _CHECK.findall(_text(page))}
+
+    assert set(promises()) - cited == set()
+
+
+def test_every_verb_has_a_page_with_its_signature():
+    """Each method of the interface for authors is on a page of its own or with its kin, as it is in the code."""
+    methods = {
+        name: str(inspect.signature(member)).replace("'", "").replace("(self, ", "(").replace("(self)", "()")
+        for kind in (Backend, StagedFile)
+        for name, member in inspect.getmembers(kind, callable)
+        if not name.startswith("_") and name != "Options"
+    }
+    text = "".join(_text(page) for page in VERBS)
+
+    assert len(methods) > 12
+    assert [name for name, signature in methods.items() if f"`{name}{signature}`" not in text] == []
+    contents = _text(ROOT / "docs/backend/README.md")
+    assert [page.name for page in VERBS if page.name != "README.md" and f"({page.name})" not in contents] == []
+
+
+def test_the_guide_to_the_suite_lists_the_options_that_there_are():
+    """The table has every option of the command line and of pytest, and no page uses one that does not exist."""
+    program = [sys.executable, "-m", "holdall.cli", "conformance", "--help"]
+    told = subprocess.run(program, capture_output=True, encoding="utf-8", check=True).stdout
+    options = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", told, flags=re.MULTILINE))
+    plugin = set(re.findall(r"--holdall-[a-z-]+", _text(ROOT / "src/holdall/conformance/plugin.py")))
+    table = "\n".join(line for line in _text(ROOT / "docs/guide/conformance.md").splitlines() if line.startswith("|"))
+    used = {option for page in PAGES for line in re.findall(r"holdall conformance (.*)", _text(page))
+            for option in re.findall(r"(?<=\s)--[a-z-]+", line)}  # fmt: skip
+
+    assert used - options == set()
+    assert [option for option in sorted(options - {"--help", "--debug"}) if option not in table] == []
+    assert [option for option in sorted(plugin - {"--holdall-url"}) if option not in table] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dbm.dumb
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,6 +13,9 @@ import textwrap
 
 import pytest
 from tests._markdown import ROOT
+
+from holdall import FileStore, StoreURL
+from holdall.conformance import Target, run
 
 # The demonstration is a program of its own, behind `make demo`.
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "demo.py")
@@ -41,3 +46,37 @@ def test_an_example_runs_and_prints_what_its_docstring_says(example, tmp_path):
     assert promised
     assert [_mask(line) for line in promised] == [_mask(line) for line in done.stdout.splitlines()]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def own_backend():
+    """The module of examples/own_backend.py."""
+    spec = importlib.util.spec_from_file_location("own_backend", ROOT / "examples" / "own_backend.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_backend_over_a_mapping_holds_what_it_declares(own_backend):
+    """Over a dictionary: every promise to users and to many of them at once, but for URLs, which it does not have."""
+    backends = {}
+
+    class Mappings(Target):
+        def open(self, url):
+            backend = backends.setdefault(url, own_backend.MappingBackend({}))
+            return FileStore(backend, url=StoreURL.parse(url))
+
+    report = run(Mappings("mapping://tests"), skip=["url"])
+
+    assert [(f.id, f.did, f.saw) for f in report.of("broken")] == []
+    assert len(report.of("held")) > 70
+
+
+def test_the_backend_over_a_mapping_keeps_files_in_dbm(own_backend, tmp_path):
+    """Over a dbm file, what was stored is there when the file is opened again."""
+    with dbm.dumb.open(str(tmp_path / "files")) as mapping, FileStore(own_backend.MappingBackend(mapping)) as store:
+        files = [store.create(f"{n}.bin", b"x" * n, purpose="batch") for n in (0, 1, 100_000)]
+
+    with dbm.dumb.open(str(tmp_path / "files")) as mapping, FileStore(own_backend.MappingBackend(mapping)) as store:
+        assert list(store) == files
+        assert [store.get_content(file.id) for file in files] == [b"", b"x", b"x" * 100_000]

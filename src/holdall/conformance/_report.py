@@ -64,7 +64,7 @@ class Finding:
                 ("hint", self.promise.hint),
                 ("rerun", f"holdall conformance URL --only {self.id} --seed {seed}"),
             ]
-        head = f"{self.status.upper():<8}{self.id:<64}{level}"
+        head = f"{self.status.upper():<7} {self.id:<64}{level}"
         return "\n".join([head, *(f"{name:<10}{_indented(value)}" for name, value in lines if value)])
 
 
