@@ -151,6 +151,14 @@ class Backend(ABC):
         """This backend has no options."""
 
     @classmethod
+    def options_for(cls, url: StoreURL) -> type[BackendOptions]:
+        """The options of this URL: `Options`, unless they depend on the driver in its scheme.
+
+        Raises `PluginLoadError` if what the driver needs is not installed.
+        """
+        return cls.Options
+
+    @classmethod
     @abstractmethod
     def from_url(cls, url: StoreURL, options: Any) -> Self:
         """The backend for a parsed URL; `options` is an instance of the class's `Options`, made from its query.

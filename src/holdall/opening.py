@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -45,7 +46,7 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     given = {name: value for name, value in {**parsed.query, **options}.items() if value is not None}
     parsed = parsed.with_options({name: _as_text(value) for name, value in options.items()})
     try:
-        store_options, backend_options = split_options(parsed.scheme, given, backend_class.Options)
+        store_options, backend_options = split_options(parsed.scheme, given, backend_class.options_for(parsed))
         # As the options understood them: a number of seconds is written as the span of time it stands for.
         read = dict(store_options) | dict(backend_options)
         parsed = parsed.with_options(
@@ -68,4 +69,6 @@ def _as_text(value: Any) -> str | None:
         return None
     if isinstance(plain, bytes):
         return plain.decode()
+    if isinstance(plain, (dict, list)):
+        return json.dumps(plain, ensure_ascii=False)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)

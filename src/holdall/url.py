@@ -51,7 +51,7 @@ _SECRET_NAME = re.compile(
 
 def is_secret_name(option: str) -> bool:
     """Whether an option with this name holds a secret, and is therefore never shown."""
-    return bool(_SECRET_NAME.search(option.lower().replace("-", "_")))
+    return bool(_SECRET_NAME.search(option.lower().replace("-", "_").replace(".", "_")))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""What the client libraries raise, as holdall's errors. An `OSError` passes: holdall itself knows its number."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from holdall.errors import (
+    AccessDenied,
+    FileNotFound,
+    HoldallError,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
+from holdall.url import StoreURL
+
+__all__ = ["Border", "absent"]
+
+_SHOWN_CHARACTERS = 200
+
+_ADVICE = {
+    AccessDenied: "check the credentials and their permissions",
+    StorageFull: "free some space or raise the quota",
+    StorageUnavailable: "try again",
+}
+_BY_STATUS = {
+    401: AccessDenied,
+    403: AccessDenied,
+    407: AccessDenied,
+    408: StorageUnavailable,
+    423: StorageUnavailable,
+    429: StorageUnavailable,
+    507: StorageFull,
+}
+# The first three digits of an answer of an FTP server: RFC 959, section 4.2.
+_BY_FTP_ANSWER = {"530": AccessDenied, "532": AccessDenied, "552": StorageFull}
+# Parts of the names of exception classes: the libraries share no base class, and none is imported here.
+_BY_NAME = (
+    (
+        ("Timeout", "Connect", "Disconnect", "EOFError", "SSHException", "ProtocolError", "error_temp"),
+        StorageUnavailable,
+    ),
+    (("Auth", "Credential", "Permission", "Forbidden"), AccessDenied),
+)
+
+
+def absent(file_id: str) -> FileNotFound:
+    """The error for an entry that is not there."""
+    return FileNotFound(f"there is no file {file_id}", file_id=file_id)
+
+
+class Border:
+    """Turns what a call to the filesystem raises into holdall's errors; secrets of the URL are not shown."""
+
+    def __init__(self, url: StoreURL) -> None:
+        self._url = url
+
+    @contextlib.contextmanager
+    def __call__(self, operation: str, file_id: str | None = None) -> Iterator[None]:
+        """Around a call in which a missing path is a missing location: a bucket or directory that was removed."""
+        try:
+            yield
+        except (HoldallError, NotImplementedError):
+            raise
+        except FileNotFoundError as error:
+            raise self.gone(operation, file_id) from error
+        except OSError as error:
+            if (kind := _named(error)) is None:
+                raise
+            raise self._error(kind, operation, file_id, error) from error
+        except Exception as error:
+            raise self._error(_kind(error), operation, file_id, error) from error
+
+    def gone(self, operation: str, file_id: str | None = None) -> StorageError:
+        """The error for a store whose location is not there."""
+        subject = " ".join(filter(None, (operation, file_id)))
+        return StorageError(
+            f"cannot {subject}: the bucket or directory of {self._url} is not there; make it, or correct the URL",
+            operation=operation,
+            file_id=file_id,
+        )
+
+    def _error(
+        self, kind: type[StorageError], operation: str, file_id: str | None, error: BaseException
+    ) -> StorageError:
+        subject = " ".join(filter(None, (operation, file_id)))
+        said = " ".join(self._url.redact(str(error)).split())[:_SHOWN_CHARACTERS]
+        why = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+        return kind(f"cannot {subject} on {self._url}: {why}{advice}", operation=operation, file_id=file_id)
+
+
+def _kind(error: BaseException) -> type[StorageError]:
+    status = _status(error)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status is not None and status >= 500:
+        return StorageUnavailable
+    if (kind := _BY_FTP_ANSWER.get(str(error)[:3])) and type(error).__module__ == "ftplib":
+        return kind
+    return _named(error) or StorageError
+
+
+def _named(error: BaseException) -> type[StorageError] | None:
+    """The kind that the names of the error's classes tell; None if its number tells it better."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return None
+    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__ != "builtins" or cls is EOFError]
+    for parts, kind in _BY_NAME:
+        if any(part in name for part in parts for name in names):
+            return kind
+    return None
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error carries, wherever its library keeps it."""
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status", "code"):
+            value = getattr(holder, name, None)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+    return None

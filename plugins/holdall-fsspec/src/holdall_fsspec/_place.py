@@ -1,0 +1,101 @@
+"""The root of a store on a filesystem: its paths, its instances, and the few calls that differ between filesystems."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fsspec.spec import AbstractFileSystem
+
+from holdall_fsspec._errors import Border
+from holdall_fsspec._pool import Pool
+
+__all__ = ["DATA", "META", "Place", "base_name"]
+
+DATA = "data.bin"
+META = "meta.json"
+
+
+def base_name(path: str) -> str:
+    """The last part of a path."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+class Place:
+    """Where the entries are. Only calls that take one path literally are used: never a pattern, never a cache."""
+
+    def __init__(
+        self, pool: Pool, border: Border, root: str, *, commit: Literal["put", "move"], buckets: bool, part_size: int
+    ) -> None:
+        self.pool = pool
+        self.border = border
+        self.root = root
+        self.moves = commit == "move"
+        self.buckets = buckets
+        self.part_size = part_size
+
+    def path(self, file_id: str, name: str = "") -> str:
+        """The path of an entry, or of a file of it."""
+        return f"{self.root}/{file_id}/{name}" if name else f"{self.root}/{file_id}"
+
+    def info(self, fs: AbstractFileSystem, path: str) -> dict[str, Any] | None:
+        """What is known about a file; None if it is absent. `exists` would take every failure for that."""
+        try:
+            found: dict[str, Any] = fs.info(path)
+        except FileNotFoundError:
+            return None
+        return found
+
+    def make_root(self, fs: AbstractFileSystem) -> None:
+        """Make the location; of a bucket, only look that it is there."""
+        if self.buckets:
+            if self.bucket_is_absent(fs):
+                raise self.border.gone("open")
+        elif self.moves and self.root:
+            fs.makedirs(self.root, exist_ok=True)
+
+    def root_is_absent(self, fs: AbstractFileSystem) -> bool:
+        """Whether nothing can be said about entries, since what should hold them is not there."""
+        if self.buckets:
+            return self.bucket_is_absent(fs)
+        return self.moves and bool(self.root) and self.info(fs, self.root) is None
+
+    def bucket_is_absent(self, fs: AbstractFileSystem) -> bool:
+        """Whether the bucket is known to be absent; who may not look at it is not told so."""
+        try:
+            fs.info(self.root.partition("/")[0])
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def make_entry(self, fs: AbstractFileSystem, file_id: str) -> bool:
+        """Make an entry's directory where directories are needed; False if it was there already."""
+        if not self.moves:
+            return True
+        try:
+            fs.mkdir(self.path(file_id), create_parents=False)
+        except FileExistsError:
+            return False
+        except Exception:
+            # Not every filesystem tells this error from others.
+            if self.info(fs, self.path(file_id)) is None:
+                raise
+            return False
+        return True
+
+    def move(self, fs: AbstractFileSystem, source: str, target: str) -> None:
+        """Rename a file on the storage. Where `mv` copies, the client is asked itself."""
+        client = getattr(fs, "client", None)
+        if type(fs).__module__ == "webdav4.fsspec" and client is not None:
+            client.move(source, target, overwrite=True)
+        else:
+            fs.mv(source, target)
+
+    def names(self, fs: AbstractFileSystem, path: str) -> list[dict[str, Any]]:
+        """What is directly below a path, each with its `name`, `size` and `type`; nothing if it is absent."""
+        try:
+            found: list[dict[str, Any]] = fs.ls(path, detail=True)
+        except FileNotFoundError:
+            return []
+        return [item for item in found if item["name"].strip("/") != path.strip("/")]
