@@ -1,0 +1,233 @@
+"""The backends for object stores on the network: S3 and what speaks like it, Google and Azure."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from obstore import sign
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, S3Store
+from pydantic import ByteSize, Field, SecretStr, model_validator
+
+from holdall import InvalidRequest, InvalidStoreURL, NotSupported
+from holdall.backend import BackendOptions, Capability, Limits
+from holdall_obstore._backend import MIB, ObstoreBackend
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+    from holdall.url import StoreURL
+
+__all__ = ["AzureBackend", "GoogleBackend", "S3Backend"]
+
+_MOST_PARTS = 10_000
+# Reading metadata waits for the network much more than for this machine.
+_READERS = 16
+_LONGEST_SIGNED_SECONDS = 7 * 86_400
+
+_ALWAYS = (
+    Capability.ATOMIC_PUBLISH
+    | Capability.RANGED_READS
+    | Capability.SHARED
+    | Capability.PERSISTENT
+    | Capability.PORTABLE_LAYOUT
+)
+
+
+class CloudOptions(BackendOptions):
+    """Options that mean the same for every kind of object store."""
+
+    endpoint_url: str | None = Field(
+        default=None,
+        pattern="^https?://[^/]",
+        description="where the server is, such as http://127.0.0.1:9000; default: the provider's own",
+    )
+    anon: bool = Field(default=False, description="send no credentials: for what everybody may read")
+    part_size: ByteSize = Field(
+        default=ByteSize(8 * MIB),
+        ge=5 * MIB,
+        le=1024 * MIB,
+        description="larger files are sent in parts of this size, such as 16MiB; 10 000 parts are the largest file",
+    )
+    max_concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="parts of one upload on their way at once; each takes part_size of memory",
+    )
+    retries: int = Field(default=8, ge=0, le=20, description="how often a request that may succeed later is repeated")
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600, description="how long the server may be silent")
+
+
+class CloudBackend(ObstoreBackend):
+    """What the three have in common."""
+
+    def __init__(
+        self, kind: type[Any], url: StoreURL, options: CloudOptions, config: dict[str, Any], endpoint: str | None
+    ) -> None:
+        """`kind` is obstore's class, `config` what is its own; `endpoint` is None for the provider's."""
+        if not url.host or url.port is not None:
+            raise InvalidStoreURL(f"{url}: name a bucket, without a port: {url.scheme}://bucket/prefix")
+        if url.username is not None:
+            raise InvalidStoreURL(
+                f"{url}: credentials come from the environment or from options, not before the bucket"
+            )
+        prefix = _prefix(url)
+        silence = timedelta(seconds=options.timeout_seconds)
+        client: ClientConfig = {
+            # Only where it was asked for, so that no redirect leads out of TLS.
+            "allow_http": endpoint is not None and endpoint.startswith("http://"),
+            "connect_timeout": min(silence, timedelta(seconds=10)),
+            "read_timeout": silence,
+            # obstore counts this to the end of the body, however long its reader takes: a day is for ever.
+            "timeout": timedelta(days=1),
+        }
+        retry: RetryConfig = {"max_retries": options.retries, "retry_timeout": silence}
+        try:
+            store = kind(url.host, config=config, client_options=client, retry_config=retry)
+        except (BaseError, ValueError) as error:
+            # Not chained: obstore's text may quote what it was given, secrets included.
+            raise InvalidStoreURL(
+                f"{url}: obstore does not accept the bucket or an option ({type(error).__name__}); the README says what "
+                "it needs"
+            ) from None
+        where = f"{url.scheme}://{url.host}/{prefix}".rstrip("/")
+        super().__init__(
+            store,
+            prefix,
+            where,
+            part_size=int(options.part_size),
+            max_concurrency=options.max_concurrency,
+            readers=_READERS,
+        )
+        self.capabilities = _ALWAYS
+        if not options.anon:
+            self.capabilities |= Capability.SIGNED_URLS
+        # What stands behind an endpoint of one's own may keep acknowledged bytes in memory.
+        if endpoint is None:
+            self.capabilities |= Capability.DURABLE
+        self.limits = Limits(max_file_bytes=_MOST_PARTS * int(options.part_size))
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        if Capability.SIGNED_URLS not in self.capabilities:
+            raise NotSupported("without credentials (anon=true) no URL can be signed", operation="signed_url")
+        if not 1 <= expires_in <= _LONGEST_SIGNED_SECONDS:
+            raise InvalidRequest(
+                f"cannot sign a URL for {expires_in} seconds: it must be 1 second to 7 days", operation="signed_url"
+            )
+        store: Any = self.store
+        with self.asking("sign a URL for", file_id):
+            return sign(store, "GET", self.data_key(file_id), timedelta(seconds=expires_in))
+
+
+class S3Backend(CloudBackend):
+    """`s3+obstore://bucket/prefix`. Credentials: `AWS_ACCESS_KEY_ID` and its like, a role of the machine, or the
+    options.
+    """
+
+    class Options(CloudOptions):
+        """Options of `s3+obstore://`."""
+
+        region: str | None = Field(default=None, min_length=1, description="the bucket's region, such as eu-central-1")
+        key: SecretStr | None = Field(default=None, description="access key id; together with secret")
+        secret: SecretStr | None = Field(default=None, description="secret access key; together with key")
+        token: SecretStr | None = Field(default=None, description="session token of temporary credentials")
+        sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+            default=None, description="encryption at rest to ask for; default: the bucket's own"
+        )
+        sse_kms_key_id: str | None = Field(default=None, min_length=1, description="the KMS key, with sse=aws:kms")
+
+        @model_validator(mode="after")
+        def _pairs(self) -> Self:
+            if (self.key is None) != (self.secret is None):
+                raise ValueError("key and secret are given together")
+            if self.sse_kms_key_id is not None and not (self.sse or "").startswith("aws:kms"):
+                raise ValueError("sse_kms_key_id needs sse=aws:kms")
+            return self
+
+    @classmethod
+    def from_url(cls, url: StoreURL, options: Options) -> Self:
+        endpoint = options.endpoint_url or _from_environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+        config: dict[str, Any] = {"disable_bulk_delete": True}
+        config |= _given(
+            endpoint=endpoint,
+            region=options.region,
+            server_side_encryption=options.sse,
+            skip_signature=options.anon or None,
+            sse_kms_key_id=options.sse_kms_key_id,
+            access_key_id=_secret(options.key),
+            secret_access_key=_secret(options.secret),
+            session_token=_secret(options.token),
+        )
+        backend = cls(S3Store, url, options, config, endpoint)
+        backend.capabilities |= Capability.ORDERED_LISTING
+        return backend
+
+
+class GoogleBackend(CloudBackend):
+    """`gs+obstore://bucket/prefix`. Credentials: `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_SERVICE_ACCOUNT`, or the
+    machine's own.
+    """
+
+    class Options(CloudOptions):
+        """Options of `gs+obstore://`."""
+
+    @classmethod
+    def from_url(cls, url: StoreURL, options: Options) -> Self:
+        config = _given(base_url=options.endpoint_url, skip_signature=options.anon or None)
+        backend = cls(GCSStore, url, options, config, options.endpoint_url)
+        backend.capabilities |= Capability.ORDERED_LISTING
+        return backend
+
+
+class AzureBackend(CloudBackend):
+    """`az+obstore://container/prefix`. Credentials: `AZURE_STORAGE_ACCOUNT_KEY` and its like, or the options."""
+
+    class Options(CloudOptions):
+        """Options of `az+obstore://`."""
+
+        account_name: str | None = Field(
+            default=None, description="the storage account; default: AZURE_STORAGE_ACCOUNT_NAME"
+        )
+        account_key: SecretStr | None = Field(default=None, description="the account's key")
+        sas_token: SecretStr | None = Field(default=None, description="a shared access signature")
+
+    @classmethod
+    def from_url(cls, url: StoreURL, options: Options) -> Self:
+        endpoint = options.endpoint_url or _from_environment("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+        config = _given(
+            account_name=options.account_name,
+            account_key=_secret(options.account_key),
+            sas_key=_secret(options.sas_token),
+            endpoint=endpoint,
+            skip_signature=options.anon or None,
+        )
+        # Not ORDERED_LISTING: obstore does not make Azure begin at a name.
+        return cls(AzureStore, url, options, config, endpoint)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given: what obstore is told wins over its environment."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _secret(option: SecretStr | None) -> str | None:
+    return None if option is None else option.get_secret_value()
+
+
+def _from_environment(*names: str) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _prefix(url: StoreURL) -> str:
+    """What the keys begin with: empty, or ending with a slash."""
+    path = url.path.strip("/")
+    if not path:
+        return ""
+    if any(part in {"", ".", ".."} for part in path.split("/")) or any(ord(c) < 32 or ord(c) == 127 for c in path):
+        raise InvalidStoreURL(
+            f"{url}: a prefix has no empty part, no '.' or '..' between its slashes, and no control characters"
+        )
+    return f"{path}/"

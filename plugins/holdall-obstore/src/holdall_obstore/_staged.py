@@ -1,0 +1,180 @@
+"""A write: in memory up to the size of a part, from there on as a multipart upload; the metadata last."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING
+
+import obstore
+
+from holdall import FileNotFound, StorageError
+from holdall.backend import StagedFile
+from holdall_obstore._errors import EntryExists, NoConditions
+
+if TYPE_CHECKING:
+    from obstore import WritableFile
+
+    from holdall.backend import Buffer
+    from holdall_obstore._backend import ObstoreBackend
+
+__all__ = ["StagedObject", "is_alive"]
+
+# Smaller chunks are put together: each would take many times its size.
+_PIECE_BYTES = 64 * 1024
+
+# The writes of this process that live. Weak: a write that was dropped is a dead one.
+_alive: weakref.WeakValueDictionary[str, StagedObject] = weakref.WeakValueDictionary()
+
+
+def is_alive(file_id: str) -> bool:
+    """Whether this process is writing that entry right now."""
+    return file_id in _alive
+
+
+class StagedObject(StagedFile):
+    """What is written goes to the server once it fills a part; before that it is in memory."""
+
+    def __init__(self, backend: ObstoreBackend, file_id: str) -> None:
+        self._backend = backend
+        self._file_id = file_id
+        self._pieces: list[bytes] = []
+        self._small = bytearray()
+        self._size = 0
+        self._writer: WritableFile | None = None
+        self._data_may_be_there = False
+        self._meta: bytes | None = None
+        self._finished = False
+        self._asking = backend.asking("create", file_id)
+        _alive[file_id] = self
+
+    def write(self, chunk: Buffer) -> None:
+        # Bytes of their own: obstore holds on to what it is given, and the caller may reuse the memory.
+        data = chunk if isinstance(chunk, bytes) else bytes(chunk)
+        if self._writer is not None:
+            with self._asking:
+                self._writer.write(data)
+            return
+        self._size += len(data)
+        self._small += data
+        if len(self._small) >= _PIECE_BYTES:
+            # Kept as pieces, not joined: they are handed on without a copy.
+            self._pieces.append(bytes(self._small) if len(self._small) > len(data) else data)
+            self._small.clear()
+        if self._size > self._backend.part_size:
+            self._begin_multipart()
+
+    def _begin_multipart(self) -> None:
+        with self._asking:
+            self._writer = obstore.open_writer(
+                self._backend.store,
+                self._backend.data_key(self._file_id),
+                buffer_size=self._backend.part_size,
+                max_concurrency=self._backend.max_concurrency,
+            )
+            for piece in self._take_pieces():
+                self._writer.write(piece)
+
+    def _take_pieces(self) -> list[bytes]:
+        """What is in memory, which is then empty."""
+        pieces, self._pieces = [*self._pieces, bytes(self._small)], []
+        self._small = bytearray()
+        return pieces
+
+    def publish(self, meta: bytes) -> None:
+        try:
+            self._put_data()
+            self._put_meta(bytes(meta))
+        except BaseException:
+            # Reported as failed means not there.
+            with contextlib.suppress(StorageError):
+                self.discard()
+            raise
+        self._finish()
+
+    def discard(self) -> None:
+        if self._finished:
+            return
+        self._finish()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            # An exception is what makes it abort; `close` would complete the upload with what is there.
+            abort = StorageError("the upload was discarded")
+            with self._asking:
+                writer.__exit__(StorageError, abort, None)
+        if self._data_may_be_there:
+            self._take_back()
+        self._backend.discarded(self._file_id)
+
+    def _put_data(self) -> None:
+        key = self._backend.data_key(self._file_id)
+        if self._writer is None:
+            data = b"".join(self._take_pieces())
+            try:
+                self._put(key, data)
+            except EntryExists:
+                self._refuse_to_replace()
+                # Bytes without metadata: of a write that died, or of this one, whose first answer was lost.
+                self._data_may_be_there = True
+                with self._asking:
+                    self._backend.store.put(key, data, use_multipart=False)
+            except BaseException:
+                self._data_may_be_there = True
+                raise
+        else:
+            # The end of a multipart upload cannot be made conditional.
+            self._refuse_to_replace()
+            self._data_may_be_there = True
+            with self._asking:
+                self._writer.close()
+            self._writer = None
+        self._data_may_be_there = True
+
+    def _put_meta(self, meta: bytes) -> None:
+        self._meta = meta
+        try:
+            self._put(self._backend.meta_key(self._file_id), meta)
+        except StorageError as error:
+            # The answer may have been lost, and the request repeated: what counts is what is there.
+            found = self._backend.find_meta(self._file_id)
+            if found == meta:
+                return
+            if found is not None:
+                raise self._exists() from error
+            raise
+
+    def _put(self, key: str, data: bytes) -> None:
+        """One PUT that replaces nothing, where the server can do that."""
+        if self._backend.conditional:
+            try:
+                with self._asking:
+                    self._backend.store.put(key, data, mode="create")
+            except NoConditions:
+                self._backend.conditional = False
+            else:
+                return
+        with self._asking:
+            self._backend.store.put(key, data, use_multipart=False)
+
+    def _refuse_to_replace(self) -> None:
+        if self._backend.find_meta(self._file_id) is not None:
+            raise self._exists()
+
+    def _exists(self) -> StorageError:
+        return StorageError(f"cannot create {self._file_id}: an entry with this id exists already")
+
+    def _take_back(self) -> None:
+        """Remove what was stored, unless it belongs to an entry that somebody else has published."""
+        found = self._backend.find_meta(self._file_id)
+        if found is not None and found != self._meta:
+            return
+        if found is not None:
+            with contextlib.suppress(FileNotFound):
+                self._backend.delete_meta(self._file_id)
+        self._backend.remove_data(self._file_id)
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._take_pieces()
+        if _alive.get(self._file_id) is self:
+            del _alive[self._file_id]
