@@ -20,7 +20,7 @@ from holdall_fsspec import _debris
 from holdall_fsspec._errors import Border, absent
 from holdall_fsspec._location import location
 from holdall_fsspec._options import FsspecOptions, options_for
-from holdall_fsspec._place import DATA, META, Place, base_name
+from holdall_fsspec._place import ABSENT, DATA, META, Place, base_name
 from holdall_fsspec._pool import Pool
 from holdall_fsspec._protocol import missing_package, protocol_of
 from holdall_fsspec._staging import FsspecStagedFile
@@ -85,20 +85,19 @@ class FsspecBackend(Backend):
         """See `Backend`."""
         place = self._place
         with place.border("read", file_id), place.pool.use() as fs:
+            if place.is_linked(fs, file_id, META):
+                raise absent(file_id)
             try:
                 return bytes(fs.cat_file(place.path(file_id, META)))
-            except (FileNotFoundError, NotADirectoryError):
+            except ABSENT:
                 raise self._absent(fs, file_id) from None
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """See `Backend`. Asks for the size first, so that no range is past the end."""
         place = self._place
         with place.border("read", file_id), place.pool.use() as fs:
-            try:
-                info = place.info(fs, place.path(file_id, DATA))
-            except NotADirectoryError:
-                info = None
-            if info is None or info.get("type") == "directory":
+            info = place.info(fs, place.path(file_id, DATA))
+            if info is None or info.get("type") == "directory" or place.is_linked(fs, file_id, DATA):
                 raise self._absent(fs, file_id)
         size = _UNKNOWN_SIZE if info.get("size") is None else info["size"]
         stop = size if stop is None else min(stop, size)
@@ -136,12 +135,14 @@ class FsspecBackend(Backend):
         place = self._place
         meta = place.path(file_id, META)
         with place.border("delete", file_id), place.pool.use() as fs:
+            if place.is_linked(fs, file_id, META):
+                raise absent(file_id)
             try:
                 # Where a deletion does not say whether there was anything to delete, it has to be asked before.
                 if Capability.EXCLUSIVE_REMOVE not in self.capabilities and place.info(fs, meta) is None:
                     raise FileNotFoundError(meta)
                 fs.rm_file(meta)
-            except (FileNotFoundError, NotADirectoryError):
+            except ABSENT:
                 raise self._absent(fs, file_id) from None
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -172,7 +173,7 @@ class FsspecBackend(Backend):
         with place.border("read", file_id), place.pool.use() as fs:
             try:
                 return bytes(fs.cat_file(place.path(file_id, DATA), start=start, end=stop))
-            except FileNotFoundError:
+            except ABSENT:
                 raise self._absent(fs, file_id) from None
 
     def _meta_or_none(self, file_id: str) -> bytes | None:

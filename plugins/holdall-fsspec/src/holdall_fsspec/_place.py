@@ -9,10 +9,14 @@ from fsspec.spec import AbstractFileSystem
 from holdall_fsspec._errors import Border
 from holdall_fsspec._pool import Pool
 
-__all__ = ["DATA", "META", "Place", "base_name"]
+__all__ = ["ABSENT", "DATA", "META", "Place", "base_name"]
 
 DATA = "data.bin"
 META = "meta.json"
+
+
+# A file where a directory should be holds no entry either.
+ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 def base_name(path: str) -> str:
@@ -41,7 +45,7 @@ class Place:
         """What is known about a file; None if it is absent. `exists` would take every failure for that."""
         try:
             found: dict[str, Any] = fs.info(path)
-        except FileNotFoundError:
+        except ABSENT:
             return None
         return found
 
@@ -91,6 +95,12 @@ class Place:
             client.move(source, target, overwrite=True)
         else:
             fs.mv(source, target)
+
+    def is_linked(self, fs: AbstractFileSystem, file_id: str, name: str) -> bool:
+        """Whether a local entry is a symbolic link, or a file of it is: a trap of somebody's, and no entry."""
+        if not getattr(fs, "local_file", False):
+            return False
+        return bool(fs.islink(self.path(file_id)) or fs.islink(self.path(file_id, name)))
 
     def names(self, fs: AbstractFileSystem, path: str) -> list[dict[str, Any]]:
         """What is directly below a path, each with its `name`, `size` and `type`; nothing if it is absent."""
