@@ -54,25 +54,28 @@ def test_the_storages_said_to_come_with_holdall_are_those_it_registers():
     assert told == {point.name for point in points}
 
 
-@pytest.mark.parametrize("cells", [c for c in _rows("Storages") if c[2] != "holdall"], ids=lambda cells: cells[2])
-def test_a_storage_that_is_planned_is_named_by_the_error_for_its_scheme(cells):
+PLUGINS = [c for c in _rows("Storages") if c[2] != "holdall"]
+
+
+@pytest.mark.parametrize("cells", PLUGINS, ids=lambda cells: cells[2])
+def test_a_storage_is_registered_by_the_package_of_the_table(cells):
+    """The package that the table names registers the schemes of its row."""
+    package = re.search(r"`([\w-]+)`", cells[2])[1]
+    points = importlib.metadata.distribution(package).entry_points.select(group=registry.NAMESPACE)
+    known = {point.name for point in points}
+
+    # One class takes every driver of `fsspec+`.
+    assert {re.sub(r"^fsspec\+.*", "fsspec", scheme) for scheme in _schemes(cells[0])} <= known
+
+
+@pytest.mark.parametrize("cells", PLUGINS, ids=lambda cells: cells[2])
+def test_a_storage_that_is_not_installed_is_named_by_the_error_for_its_scheme(cells, monkeypatch):
     """Whoever tries a scheme of the table that is not installed is told the package that the table names."""
+    monkeypatch.setattr(registry, "_entry_points", list)
     package = re.search(r"`([\w-]+)`", cells[2])[1]
     for scheme in sorted(_schemes(cells[0])):
         with pytest.raises(holdall.UnknownScheme, match=rf"pip install {package}\b"):
             holdall.open_store(f"{scheme}://somewhere/else")
-
-
-def test_a_package_is_called_planned_as_long_as_it_is_not_there():
-    """The table says "planned" of a package exactly as long as the workspace does not hold it."""
-    wrong = []
-    for cells in _rows("Storages"):
-        package = re.search(r"`?(holdall[\w-]*)`?", cells[2])[1]
-        exists = package == "holdall" or (markdown.ROOT / "plugins" / package / "pyproject.toml").exists()
-        if exists == ("planned" in cells[2]):
-            wrong.append(package)
-
-    assert wrong == []
 
 
 def test_the_exit_codes_are_those_of_the_program():
