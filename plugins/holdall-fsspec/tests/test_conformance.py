@@ -64,7 +64,9 @@ class FsspecRaw(RawAccess):
         files = self._files()
         kept = {name.partition("/")[0] for name in files if name.endswith("/meta.json")}
         folders = {
-            item["name"].rpartition("/")[2] for item in self.fs.ls(self.root, detail=True) if item["type"] == "directory"
+            item["name"].rpartition("/")[2]
+            for item in self.fs.ls(self.root, detail=True)
+            if item["type"] == "directory"
         }
         empty = [name for name in folders if not any(f.startswith(f"{name}/") for f in files)]
         return sorted(
