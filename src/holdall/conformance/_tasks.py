@@ -140,5 +140,8 @@ def _acts(function: Any) -> bool:
     module = getattr(function, "__module__", None)
     if module is None:
         owner = getattr(function, "__self__", None)
+        if owner is None:
+            # A function of an extension module that does not say whose it is, as those made with PyO3.
+            return True
         module = type(owner).__module__ if not isinstance(owner, type) else owner.__module__
     return module not in _PURE
