@@ -90,8 +90,8 @@ class CloudBackend(ObstoreBackend):
         except (BaseError, ValueError) as error:
             # Not chained: obstore's text may quote what it was given, secrets included.
             raise InvalidStoreURL(
-                f"{url}: obstore does not accept the bucket or an option ({type(error).__name__}); the README says what "
-                "it needs"
+                f"{url}: obstore does not accept the bucket or an option ({type(error).__name__}); the README says "
+                "what it needs"
             ) from None
         where = f"{url.scheme}://{url.host}/{prefix}".rstrip("/")
         super().__init__(

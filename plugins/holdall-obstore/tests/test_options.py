@@ -1,0 +1,129 @@
+"""What a URL can say, what it must not, and what follows from it."""
+
+from __future__ import annotations
+
+import pytest
+from holdall_obstore import AzureBackend, GoogleBackend, S3Backend
+
+from holdall import Capability, InvalidRequest, InvalidStoreURL, NotSupported, open_store
+from holdall.url import StoreURL
+
+S3 = "s3+obstore://bucket/some/prefix"
+
+
+def _config(url: str) -> dict:
+    return open_store(url).backend.store.config
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_options_reach_obstore():
+    """Each option of S3 becomes obstore's."""
+    url = f"{S3}?region=eu-west-1&endpoint_url=http://127.0.0.1:9&key=k&secret=s&token=t&sse=aws:kms&sse_kms_key_id=id"
+    config = _config(url)
+    expected = {
+        "region": "eu-west-1",
+        "endpoint": "http://127.0.0.1:9",
+        "access_key_id": "k",
+        "secret_access_key": "s",
+        "session_token": "t",
+    }
+    assert {name.removeprefix("aws_"): value for name, value in config.items()}.items() >= expected.items()
+    backend = open_store(f"{S3}?part_size=16MiB&max_concurrency=3").backend
+    assert (backend.part_size, backend.max_concurrency) == (16 * 1024 * 1024, 3)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"{S3}?regoin=x", "did you mean 'region'"),
+        (f"{S3}?profile=x", "unknown option 'profile'"),
+        (f"{S3}?part_size=1MiB", "part_size"),
+        (f"{S3}?max_concurrency=0", "max_concurrency"),
+        (f"{S3}?sse=AES", "AES256"),
+        (f"{S3}?sse_kms_key_id=x", "needs sse=aws:kms"),
+        (f"{S3}?key=only", "key and secret"),
+        (f"{S3}?endpoint_url=127.0.0.1:9000", "endpoint_url"),
+        ("s3+obstore://key:hush@bucket/p", "credentials"),
+        ("s3+obstore:///p", "name a bucket"),
+        ("s3+obstore://bucket:80/p", "without a port"),
+        ("s3+obstore://bucket/a//b", "no empty part"),
+        ("s3+obstore://bucket/a/../b", "'..'"),
+        ("s3+obstore://bucket/a%0Ab", "control"),
+        ("az+obstore://container/p", "the README says"),
+        ("gs+obstore://bucket/p?region=x", "unknown option"),
+        ("file+obstore://host/p", "three slashes"),
+        ("file+obstore:///", "names no directory"),
+        ("file+obstore:///tmp/x?anon=true", "unknown option"),
+        ("memory+obstore://u:hush@name", "without user"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(url, said):
+    """Nothing is opened, and the message says what is wrong, without a secret."""
+    with pytest.raises(InvalidStoreURL) as caught:
+        open_store(url)
+    assert said in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_durable_is_promised_for_the_providers_own_servers_only(monkeypatch):
+    """What stands behind an endpoint of one's own, given in the URL or the environment, promises nothing here."""
+    assert Capability.DURABLE in open_store(S3).capabilities
+    assert Capability.DURABLE not in open_store(f"{S3}?endpoint_url=http://127.0.0.1:9").capabilities
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert Capability.DURABLE not in open_store(S3).capabilities
+
+
+def test_each_kind_of_store_declares_what_it_can():
+    """S3 and Google list from a name on; obstore does not ask Azure to."""
+    google = open_store("gs+obstore://bucket/p?anon=true")
+    azure = open_store("az+obstore://container/p?account_name=a&account_key=a2V5")
+    assert isinstance(open_store(S3).backend, S3Backend)
+    assert isinstance(google.backend, GoogleBackend)
+    assert isinstance(azure.backend, AzureBackend)
+    assert Capability.ORDERED_LISTING in google.capabilities
+    assert Capability.ORDERED_LISTING not in azure.capabilities
+
+
+def test_without_credentials_nothing_is_signed():
+    """anon=true takes SIGNED_URLS away."""
+    store = open_store(f"{S3}?anon=true")
+    assert Capability.SIGNED_URLS not in store.capabilities
+    with pytest.raises(NotSupported):
+        store.backend.signed_url("file-1", 60)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 604_801])
+def test_a_signature_lasts_a_second_to_seven_days(seconds):
+    """The servers refuse anything else when the URL is used, which is too late."""
+    with pytest.raises(InvalidRequest, match="7 days"):
+        open_store(f"{S3}?key=k&secret=s").backend.signed_url("file-1", seconds)
+
+
+def test_signing_asks_no_server():
+    """For each kind with signed URLs, with a server that is not there: the URL names the key and expires."""
+    s3 = open_store(f"{S3}?key=k&secret=s&endpoint_url=http://127.0.0.1:9").backend.signed_url("file-1", 60)
+    azure = open_store("az+obstore://c/p?account_name=a&account_key=a2V5").backend.signed_url("file-1", 60)
+    assert s3.startswith("http://127.0.0.1:9/bucket/some/prefix/file-1/data.bin?")
+    assert "X-Amz-Expires=60" in s3
+    assert azure.startswith("https://a.blob.core.windows.net/c/p/file-1/data.bin?")
+
+
+def test_secrets_are_shown_nowhere():
+    """Neither in the store's text nor in its URL's."""
+    store = open_store(f"{S3}?key=visible-key&secret=hush-hush&token=hush-token")
+    for text in (repr(store), str(store.url), repr(store.backend), store.backend.where, repr(store.url)):
+        assert "hush" not in text
+    assert "hush" in StoreURL.parse(store.url.reveal()).reveal()
+
+
+def test_memory_is_shared_by_name_only():
+    """One store a name within the process; without a name, each its own."""
+    one, same, other, private = (open_store(f"memory+obstore://{n}") for n in ("opt-a", "opt-a", "opt-b", ""))
+    file = one.create("a.txt", b"x", purpose="user_data")
+    assert [f.id for f in same.list()] == [file.id]
+    assert [list(other.list()), list(private.list()), list(open_store("memory+obstore://").list())] == [[], [], []]
