@@ -12,7 +12,7 @@ import pytest
 from tests.fake_plugin.install import install
 
 import holdall
-from holdall import PluginLoadError, UnknownScheme, registry
+from holdall import InvalidStoreURL, PluginLoadError, UnknownScheme, registry
 from holdall.backends.memory import MemoryBackend
 
 CLASS = "fake_store:FakeBackend"
@@ -158,6 +158,32 @@ def test_discovery_logs_nothing(put_on_path, caplog):
         registry.load("broken")
 
     assert caplog.messages == []
+
+
+def test_a_class_that_takes_any_driver_is_asked_only_where_nobody_registers_one(put_on_path):
+    """`scheme+driver` goes to whoever registers it; then to the class of `scheme`, if it says that it takes any."""
+    put_on_path({"many": "fake_store:ManyDrivers", "many+own": CLASS, "one": CLASS})
+
+    assert registry.load("many+anything").__name__ == "ManyDrivers"
+    assert registry.load("many").__name__ == "ManyDrivers"
+    assert registry.load("many+own").__name__ == "FakeBackend"
+    with pytest.raises(UnknownScheme):
+        registry.load("one+anything")
+    with pytest.raises(UnknownScheme):
+        registry.load("many.other+anything")
+    with holdall.open_store("many+fast://") as store:
+        assert store.backend.scheme == "many+fast"
+
+
+def test_the_options_of_a_url_may_depend_on_its_driver(put_on_path):
+    """Each driver's own options are read and refused like those that all drivers have."""
+    put_on_path({"many": "fake_store:ManyDrivers"})
+
+    with holdall.open_store("many+fast://?fast=3&speed=2") as store:
+        assert (store.backend.options.fast, store.backend.options.speed) == (3, 2)
+    with pytest.raises(InvalidStoreURL, match=r"unknown option 'fast' for many\+slow://.*it has: .*slow, speed"):
+        holdall.open_store("many+slow://?fast=3")
+    assert [i.backend.Options.__name__ for i in registry.installed() if i.scheme == "many"] == ["Options"]
 
 
 def _unknown(scheme):

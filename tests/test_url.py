@@ -222,7 +222,7 @@ def test_a_path_of_bytes_is_decoded_as_the_system_does():
 @pytest.mark.parametrize(
     "name",
     ["password", "PASSWD", "secret_access_key", "aws-secret", "token", "sas_token", "sig", "account_key", "key", "sas",
-     "api_key", "apikey", "connection_string", "credentials", "auth", "passphrase"],
+     "api_key", "apikey", "connection_string", "credentials", "auth", "passphrase", "opt.key"],
 )  # fmt: skip
 def test_these_names_hold_secrets(name):
     """The options by which storages are usually given their credentials are never shown."""

@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 from typing import Literal
 
-from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, create_model, field_validator, model_validator
 
 from holdall.backend import Backend, BackendOptions
 from holdall.backends.memory import MemoryBackend
@@ -79,6 +79,28 @@ class Demanding(MemoryBackend):
     @classmethod
     def from_url(cls, url, options):
         return cls()
+
+
+class ManyDrivers(MemoryBackend):
+    """Takes every driver; each has an option of its own name."""
+
+    any_driver = True
+
+    class Options(BackendOptions):
+        """One that all drivers have."""
+
+        speed: int = 1
+
+    @classmethod
+    def options_for(cls, url):
+        driver = url.scheme.partition("+")[2]
+        return create_model("Driven", __base__=cls.Options, **{driver: (int, 0)}) if driver else cls.Options
+
+    @classmethod
+    def from_url(cls, url, options):
+        backend = cls()
+        backend.scheme, backend.options = url.scheme, options
+        return backend
 
 
 class Careless(MemoryBackend):
