@@ -60,7 +60,7 @@ class Server:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[Server]:
-    """moto's server: in memory, checks no credentials, lists by the bytes of keys as AWS does."""
+    """The server of moto: in memory, checks no credentials, lists by the bytes of keys as AWS does."""
     (port,) = _free_ports(1)
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, folder / "moto.log", port) as server:
@@ -163,6 +163,8 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.upstream = upstream
         self.requests: list[str] = []
         self.rule: Callable[[str, Any], Answer | None] = lambda request, headers: None
+        self.cut: Callable[[str], int | None] = lambda request: None
+        """After how many bytes of its answer the connection of a request breaks; None: never."""
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()
 
@@ -209,8 +211,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         size = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", size)
         self.end_headers()
+        limit = self.server.cut(request)
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[:limit])
+        if limit is not None:
+            self.close_connection = True
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=30)) as server:
@@ -221,4 +226,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             answer = server.getresponse()
             return answer.status, answer.getheaders(), answer.read()
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
+    def __getattr__(self, name: str) -> Any:
+        # The base class looks for do_GET, do_PUT and so on.
+        if name.startswith("do_"):
+            return self._pass_on
+        raise AttributeError(name)

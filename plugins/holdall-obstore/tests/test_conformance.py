@@ -34,7 +34,13 @@ class TestFile(StoreConformance):
 
 
 class TestMoto(StoreConformance):
-    """`s3+obstore://` on moto, which lists keys by their bytes, as AWS does."""
+    """`s3+obstore://` on moto, which lists keys by their bytes, as AWS does.
+
+    Without the two checks that take minutes on moto and depend on no order of keys: SeaweedFS holds them below.
+    """
+
+    test_stateful__model_agrees = None
+    test_list__other_handle_sees_create_and_delete = None
 
     @pytest.fixture
     def holdall_target(self, moto_s3: Server) -> Target:

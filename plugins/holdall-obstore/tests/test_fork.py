@@ -35,7 +35,8 @@ print("parent", store.get_content(store.create("c.txt", b"c", purpose="user_data
 
 
 def _run(url: str, before: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, url, before], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", PROGRAM, url, before]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     return done.stdout.splitlines()
 
