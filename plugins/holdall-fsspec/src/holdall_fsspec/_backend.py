@@ -14,7 +14,7 @@ from fsspec.spec import AbstractFileSystem
 
 from holdall import ids
 from holdall.backend import Backend, BackendOptions, Capability, Debris, StagedFile
-from holdall.errors import FileNotFound
+from holdall.errors import FileNotFound, InvalidStoreURL
 from holdall.url import StoreURL
 from holdall_fsspec import _debris
 from holdall_fsspec._errors import Border, absent
@@ -56,6 +56,8 @@ class FsspecBackend(Backend):
     def from_url(cls, url: StoreURL, options: FsspecOptions) -> Self:
         """See `Backend`. The filesystem's instance is this backend's own, and keeps no listings."""
         protocol = protocol_of(url)
+        if options.commit == "move" != protocol.commit:
+            raise InvalidStoreURL(f"option 'commit': {url.scheme}:// has no move of its own; leave it out")
         given, root = location(protocol, url, options)
         border = Border(url)
 
@@ -69,8 +71,9 @@ class FsspecBackend(Backend):
             Pool(make, shared=protocol.shared),
             border,
             root,
-            commit=protocol.commit if options.commit == "auto" else options.commit,
             buckets=protocol.buckets,
+            directories=protocol.commit == "move",
+            moves=protocol.commit == "move" and options.commit != "put",
             part_size=int(options.part_size),
         )
         with border("open"), place.pool.use() as fs:
@@ -147,7 +150,7 @@ class FsspecBackend(Backend):
             try:
                 with contextlib.suppress(FileNotFoundError):
                     fs.rm_file(place.path(file_id, DATA))
-                if place.moves:
+                if place.directories:
                     fs.rmdir(place.path(file_id))
             except Exception:  # noqa: BLE001 - the entry is gone, whatever becomes of its bytes
                 _log.info("what is left of %s, which was deleted, is for sweep", file_id, exc_info=True)

@@ -22,7 +22,7 @@ _COMPACT_TIME = "%Y%m%d%H%M%S"
 
 def find(place: Place, fs: AbstractFileSystem) -> Iterator[Debris]:
     """All leftovers, by looking at every entry's files."""
-    entries = _entries_of_tree(place, fs) if place.moves else _entries_of_flat(place, fs)
+    entries = _entries_of_tree(place, fs) if place.directories else _entries_of_flat(place, fs)
     for file_id, files in entries:
         names = {base_name(file["name"]): file for file in files}
         if META in names:
@@ -41,7 +41,7 @@ def discard(place: Place, fs: AbstractFileSystem, debris: Debris) -> None:
         return
     if place.info(fs, place.path(file_id, META)) is not None:
         return
-    if place.moves:
+    if place.directories:
         for file in place.names(fs, place.path(file_id)):
             if file["type"] != "directory":
                 _remove(fs, file["name"])

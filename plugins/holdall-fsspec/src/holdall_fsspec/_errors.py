@@ -15,7 +15,7 @@ from holdall.errors import (
 )
 from holdall.url import StoreURL
 
-__all__ = ["Border", "absent"]
+__all__ = ["Border", "absent", "is_denied"]
 
 _SHOWN_CHARACTERS = 200
 
@@ -61,12 +61,12 @@ class Border:
         """Around a call in which a missing path is a missing location: a bucket or directory that was removed."""
         try:
             yield
-        except (HoldallError, NotImplementedError):
+        except HoldallError:
             raise
         except FileNotFoundError as error:
             raise self.gone(operation, file_id) from error
         except OSError as error:
-            if (kind := _named(error)) is None:
+            if (kind := _by_name(error)) is None:
                 raise
             raise self._error(kind, operation, file_id, error) from error
         except Exception as error:
@@ -99,13 +99,20 @@ def _kind(error: BaseException) -> type[StorageError]:
         return StorageUnavailable
     if (kind := _BY_FTP_ANSWER.get(str(error)[:3])) and type(error).__module__ == "ftplib":
         return kind
-    return _named(error) or StorageError
+    return _by_name(error) or StorageError
 
 
-def _named(error: BaseException) -> type[StorageError] | None:
+def is_denied(error: BaseException) -> bool:
+    """Whether an error of a client says that this user may not do what was tried."""
+    return isinstance(error, PermissionError) or _kind(error) is AccessDenied
+
+
+def _by_name(error: BaseException) -> type[StorageError] | None:
     """The kind that the names of the error's classes tell; None if its number tells it better."""
     if isinstance(error, OSError) and error.errno is not None:
         return None
+    if str(error).startswith("Forbidden"):  # how gcsfs says 403: an OSError without a number
+        return AccessDenied
     names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__ != "builtins" or cls is EOFError]
     for parts, kind in _BY_NAME:
         if any(part in name for part in parts for name in names):

@@ -45,7 +45,8 @@ class FsspecOptions(BackendOptions):
 _NOT_OPTIONS = frozenset(
     (  # noqa: SIM905 - a list of names reads best as text
         "self skip_instance_cache use_listings_cache listings_expiry_time max_paths asynchronous loop global_store "
-        "auto_mkdir batch_size client session request_session fs fo target_protocol target_options pool_type get_client"
+        "auto_mkdir batch_size client session request_session fs fo target_protocol target_options pool_type "
+        "get_client auth auth_strategy pkey transport transport_factory mounts event_hooks limits"
     ).split()
 )
 # Given by the authority of the URL.
@@ -166,7 +167,9 @@ def _kinds(parameter: inspect.Parameter) -> Iterator[type]:
 
 
 def _is_text(name: str) -> bool:
-    return name in {"user", "username", "account_name", "project"} or (is_secret_name(name) and "token" not in name)
+    return name in {"user", "username", "account_name", "project"} or (
+        is_secret_name(name) and "token" not in name and not name.endswith("timeout")
+    )
 
 
 def _read(value: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from holdall_fsspec._errors import Border
+from holdall_fsspec._errors import Border, is_denied
 from holdall_fsspec._pool import Pool
 
 __all__ = ["ABSENT", "DATA", "META", "Place", "base_name"]
@@ -28,13 +28,18 @@ class Place:
     """Where the entries are. Only calls that take one path literally are used: never a pattern, never a cache."""
 
     def __init__(
-        self, pool: Pool, border: Border, root: str, *, commit: Literal["put", "move"], buckets: bool, part_size: int
+        self, pool: Pool, border: Border, root: str, *, buckets: bool, directories: bool, moves: bool, part_size: int
     ) -> None:
+        """`directories`: whether one has to be made before there can be a file in it.
+
+        `moves`: whether metadata is moved to its place, or put there.
+        """
         self.pool = pool
         self.border = border
         self.root = root
-        self.moves = commit == "move"
         self.buckets = buckets
+        self.directories = directories
+        self.moves = moves
         self.part_size = part_size
 
     def path(self, file_id: str, name: str = "") -> str:
@@ -54,14 +59,14 @@ class Place:
         if self.buckets:
             if self.bucket_is_absent(fs):
                 raise self.border.gone("open")
-        elif self.moves and self.root:
+        elif self.directories and self.root:
             fs.makedirs(self.root, exist_ok=True)
 
     def root_is_absent(self, fs: AbstractFileSystem) -> bool:
         """Whether nothing can be said about entries, since what should hold them is not there."""
         if self.buckets:
             return self.bucket_is_absent(fs)
-        return self.moves and bool(self.root) and self.info(fs, self.root) is None
+        return self.directories and bool(self.root) and self.info(fs, self.root) is None
 
     def bucket_is_absent(self, fs: AbstractFileSystem) -> bool:
         """Whether the bucket is known to be absent; who may not look at it is not told so."""
@@ -69,13 +74,14 @@ class Place:
             fs.info(self.root.partition("/")[0])
         except FileNotFoundError:
             return True
-        except OSError:
-            return False
+        except Exception as error:
+            if not is_denied(error):
+                raise
         return False
 
     def make_entry(self, fs: AbstractFileSystem, file_id: str) -> bool:
         """Make an entry's directory where directories are needed; False if it was there already."""
-        if not self.moves:
+        if not self.directories:
             return True
         try:
             fs.mkdir(self.path(file_id), create_parents=False)

@@ -42,7 +42,7 @@ class FsspecStagedFile(StagedFile):
         self._place = place
         self._id = file_id
         self._spool = bytearray()
-        self._limit = _SPOOL_BYTES_ON_TREE if place.moves else _SPOOL_BYTES
+        self._limit = _SPOOL_BYTES_ON_TREE if place.directories else _SPOOL_BYTES
         self._fs: AbstractFileSystem | None = None
         self._writer: Any = None
         self._temporary: str | None = None
@@ -89,10 +89,12 @@ class FsspecStagedFile(StagedFile):
         with place.border("discard", self._id), place.pool.use() as fs:
             if self._meta_sent:
                 _remove(fs, place.path(self._id, META))
+            elif place.info(fs, place.path(self._id, META)) is not None:
+                return  # somebody else was given the same id, and has published it
             if self._temporary:
                 _remove(fs, self._temporary)
             _remove(fs, place.path(self._id, DATA))
-            if place.moves:
+            if place.directories:
                 with contextlib.suppress(FileNotFoundError):
                     fs.rmdir(place.path(self._id))
 
@@ -105,14 +107,14 @@ class FsspecStagedFile(StagedFile):
         # On an object store the question costs more than the upload of a small file, and ids are never given twice.
         if not place.buckets:
             new = place.make_entry(fs, self._id)
-            if (not new or not place.moves) and place.info(fs, place.path(self._id, META)) is not None:
+            if (not new or not place.directories) and place.info(fs, place.path(self._id, META)) is not None:
                 raise StorageError(f"{self._id} exists already", file_id=self._id)
         self._begun = True
         return fs
 
     def _open_writer(self) -> None:
         fs = self._begin()
-        size = None if self._place.moves else self._place.part_size
+        size = None if self._place.directories else self._place.part_size
         self._writer = fs.open(self._place.path(self._id, DATA), "wb", block_size=size)
         self._writer.write(bytes(self._spool))
         self._spool.clear()
@@ -143,7 +145,7 @@ class FsspecStagedFile(StagedFile):
     def _abort(self, writer: Any) -> None:
         """Give up an upload without completing it."""
         try:
-            if self._place.moves:
+            if self._place.directories:
                 # No more than an ordinary file that is about to be removed.
                 writer.close()
             elif hasattr(writer, "discard"):
