@@ -64,7 +64,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
-    """moto's server: in memory, checks no credentials."""
+    """The server of moto: in memory, checks no credentials."""
     port = _free_ports(1)[0]
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
     # Its own log of requests would fill the pipe.

@@ -55,8 +55,8 @@ class Nursery:
     def __init__(self, target: Target) -> None:
         self._process: subprocess.Popen[str] | None = None
         if target.opens_by_url:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "holdall.conformance._child"],
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a scheme that was parsed
+                [sys.executable, "-m", "holdall.conformance._child", target.url.scheme],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -198,6 +198,9 @@ def main() -> None:
     import holdall.conformance._tasks  # noqa: PLC0415 - imported once, before the forks
     import holdall.opening  # noqa: PLC0415 - see above
 
+    # A client library may take a second to import: once, not in every child.
+    with contextlib.suppress(HoldallError):
+        holdall.registry.load(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(lambda url: holdall.open_store(url), sys.stdin, answers)  # noqa: PLW0108 - looked up when called

@@ -29,14 +29,15 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
 _MOST_PARTS = 10_000
 _LARGEST_OBJECT = 5 * 1024**4
 _LONGEST_SIGNATURE_SECONDS = 7 * 86_400
-# Small requests wait for the network much more than for this machine.
-_METAS_PER_PART = 4
+# Small requests wait for the network, and take next to no memory.
+_READERS = 16
 
 
 class S3Backend(Backend):
     """Files in a bucket, below a prefix. Makes no request before the first call of a verb."""
 
-    Options = S3Options
+    class Options(S3Options):
+        """Options of `s3://`."""
 
     # Not EXCLUSIVE_REMOVE: a DELETE does not tell whether it was the one that removed the object.
     capabilities = (
@@ -88,13 +89,12 @@ class S3Backend(Backend):
         return read_meta(self._client, self._keys, file_id)
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        most = self._options.max_concurrency * _METAS_PER_PART
         under_way: deque[tuple[str, Pending[bytes]]] = deque()
         try:
             for file_id in file_ids:
                 request = self._client.read(self._keys.meta(file_id), f"read {file_id}", file_id)
                 under_way.append((file_id, self._client.start(request)))
-                if len(under_way) >= most:
+                if len(under_way) >= _READERS:
                     yield from _first_of(under_way)
             while under_way:
                 yield from _first_of(under_way)

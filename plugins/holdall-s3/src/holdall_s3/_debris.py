@@ -12,6 +12,7 @@ from holdall.errors import FileNotFound, StorageError
 from holdall_s3._client import Client
 from holdall_s3._errors import NOT_IMPLEMENTED, code_of
 from holdall_s3._keys import DATA, META, Keys
+from holdall_s3._multipart import abort
 from holdall_s3._upload import read_meta, written_here
 
 __all__ = ["debris", "discard"]
@@ -32,16 +33,7 @@ def discard(client: Client, keys: Keys, found: Debris) -> None:
     if found.file_id is None:
         return
     if found.kind == _UNFINISHED:
-        try:
-            client.call(
-                "abort_multipart_upload",
-                f"sweep {found.file_id}",
-                Key=keys.data(found.file_id),
-                UploadId=found.name,
-            )
-        except (FileNotFound, StorageError) as error:
-            if code_of(error) != "NoSuchUpload":
-                raise
+        abort(client, f"sweep {found.file_id}", Key=keys.data(found.file_id), UploadId=found.name)
         return
     try:
         read_meta(client, keys, found.file_id)
@@ -55,9 +47,7 @@ def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
         objects = {name: entry for _, name, entry in group}
         if META not in objects and DATA in objects and file_id not in written_here():
             entry = objects[DATA]
-            yield Debris(
-                keys.data(file_id), _ORPHAN, file_id, int(entry["Size"]), _seconds(entry["LastModified"])
-            )
+            yield Debris(keys.data(file_id), _ORPHAN, file_id, int(entry["Size"]), _seconds(entry["LastModified"]))
 
 
 def _objects(client: Client, keys: Keys) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -99,11 +89,9 @@ def _upload(client: Client, keys: Keys, file_id: str, entry: dict[str, Any]) -> 
     while True:
         try:
             page = client.call("list_parts", _WHAT, **parameters)
-        except (FileNotFound, StorageError) as error:
-            # Finished or aborted meanwhile.
-            if code_of(error) == "NoSuchUpload":
-                return
-            raise
+        except FileNotFound:
+            # Completed or aborted meanwhile.
+            return
         for part in page.get("Parts") or ():
             size += int(part["Size"])
             changed = max(changed, _seconds(part["LastModified"]))

@@ -19,30 +19,66 @@ from holdall.errors import (
 __all__ = ["ABSENT", "EXISTS", "NOT_IMPLEMENTED", "OUT_OF_RANGE", "code_of", "translated", "was_refused"]
 
 # Codes of answers that a caller may expect; a HEAD has the status only.
-ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NoSuchVersion", "404"})
 EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 OUT_OF_RANGE = frozenset({"InvalidRange", "416"})
 NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 
-_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "AuthFailure"})
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
-_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Forbidden", "401", "403"})
-_REGION = frozenset(
-    {
-        "301",
-        "307",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "PermanentRedirect",
-        "Redirect",
-        "TemporaryRedirect",
-    }
-)
-_THROTTLED = frozenset(
-    {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "429"}
-)
 _BUSY = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "InternalError", "408", "409"})
-_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "507"})
+
+_Kind = type[HoldallError]
+
+# Codes of errors, what they are, and what to do; `{…}` is filled in by `_answered`.
+_ANSWERS: tuple[tuple[frozenset[str], _Kind, str], ...] = (
+    (
+        frozenset({"NoSuchBucket"}),
+        StorageError,
+        "the bucket {bucket!r} does not exist on {endpoint}; create it, or correct the URL",
+    ),
+    (ABSENT, FileNotFound, "there is no such file"),
+    (EXISTS, StorageError, "it exists already"),
+    (
+        frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "AuthFailure"}),
+        AccessDenied,
+        "{endpoint} does not accept the credentials ({code}); check key and secret, or the profile",
+    ),
+    (
+        frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired"}),
+        AccessDenied,
+        "the credentials have expired ({code}); get new ones and open the store again",
+    ),
+    (
+        frozenset({"RequestTimeTooSkewed"}),
+        AccessDenied,
+        "this machine's clock differs too much from the server's; set it (NTP)",
+    ),
+    (
+        frozenset(
+            {"301", "307", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+            | {"PermanentRedirect", "Redirect", "TemporaryRedirect"}
+        ),
+        StorageError,
+        "the bucket {bucket!r} is in another region; {region}",
+    ),
+    (
+        frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "507"}),
+        StorageFull,
+        "{endpoint} has no space left ({code}); free some or raise the quota",
+    ),
+    (
+        frozenset({"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "429"}),
+        StorageUnavailable,
+        "{endpoint} asks to slow down ({code}); try again later",
+    ),
+    (_BUSY, StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"),
+)
+_REFUSED: tuple[_Kind, str] = (
+    AccessDenied,
+    (
+        "{endpoint} refuses it ({code}); the credentials need s3:GetObject, s3:PutObject, s3:DeleteObject and "
+        "s3:ListBucket on the bucket {bucket!r}"
+    ),
+)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -75,12 +111,12 @@ def was_refused(error: BaseException) -> bool:
 
 
 def translated(error: BaseException, what: str, bucket: str, endpoint: str, file_id: str | None = None) -> HoldallError:
-    """holdall's error for a failed call; to be raised from it. `what` is what was attempted: "read file-1"."""
+    """The error of holdall's for a failed call; to be raised from it. `what` is what was attempted: "read file-1"."""
     kind, reason = _why(error, bucket, endpoint)
     return kind(f"cannot {what}: {reason}", file_id=file_id)
 
 
-def _why(error: BaseException, bucket: str, endpoint: str) -> tuple[type[HoldallError], str]:
+def _why(error: BaseException, bucket: str, endpoint: str) -> tuple[_Kind, str]:
     response = _response(error)
     if response:
         return _answered(error, response, bucket, endpoint)
@@ -91,39 +127,20 @@ def _why(error: BaseException, bucket: str, endpoint: str) -> tuple[type[Holdall
     return StorageError, f"{type(error).__name__} in the S3 client"
 
 
-def _answered(
-    error: BaseException, response: dict[str, Any], bucket: str, endpoint: str
-) -> tuple[type[HoldallError], str]:
+def _answered(error: BaseException, response: dict[str, Any], bucket: str, endpoint: str) -> tuple[_Kind, str]:
     code, status = code_of(error), _status(error)
-    if code == "NoSuchBucket":
-        return StorageError, f"the bucket {bucket!r} does not exist on {endpoint}; create it, or correct the URL"
-    if code in ABSENT:
-        return FileNotFound, "there is no such file"
-    if code in EXISTS:
-        return StorageError, "it exists already"
-    if code in _CREDENTIALS:
-        return AccessDenied, f"{endpoint} does not accept the credentials ({code}); check key and secret, or the profile"
-    if code in _EXPIRED:
-        return AccessDenied, f"the credentials have expired ({code}); get new ones and open the store again"
-    if code == "RequestTimeTooSkewed":
-        return AccessDenied, "this machine's clock differs too much from the server's; set it (NTP)"
-    if code in _REGION or status in {301, 307}:
-        region = _region(response)
-        advice = f"add ?region={region} to the URL" if region else "give its region with ?region=…"
-        return StorageError, f"the bucket {bucket!r} is in another region; {advice}"
-    if code in _FULL or status == 507:
-        return StorageFull, f"{endpoint} has no space left ({code}); free some or raise the quota"
-    if code in _THROTTLED or status == 429:
-        return StorageUnavailable, f"{endpoint} asks to slow down ({code}); try again later"
-    if code in _BUSY or status >= 500:
-        return StorageUnavailable, f"{endpoint} cannot answer now ({code or status}); try again"
-    if code in _DENIED or status in {401, 403}:
-        return (
-            AccessDenied,
-            f"{endpoint} refuses it ({code}); the credentials need s3:GetObject, s3:PutObject, s3:DeleteObject "
-            f"and s3:ListBucket on the bucket {bucket!r}",
-        )
-    return StorageError, f"{endpoint} answered {code or status}"
+    kind, text = next(
+        # A proxy in between may answer with a status and no code of S3's.
+        ((kind, text) for codes, kind, text in _ANSWERS if code in codes or str(status) in codes - ABSENT),
+        (StorageError, "{endpoint} answered {code}"),
+    )
+    if kind is StorageError and status in {401, 403}:
+        kind, text = _REFUSED
+    elif kind is StorageError and status >= 500:
+        kind, text = StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"
+    region = _region(response)
+    advice = f"add ?region={region} to the URL" if region else "give its region with ?region=…"
+    return kind, text.format(bucket=bucket, endpoint=endpoint, code=code or status, region=advice)
 
 
 def _region(response: dict[str, Any]) -> str:
@@ -133,13 +150,12 @@ def _region(response: dict[str, Any]) -> str:
 
 
 # In this order: what is first is also one of the later ones.
-_UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[type[HoldallError], str]], ...] = (
+_UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ...] = (
     (
         (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError),
         (
             AccessDenied,
-            "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give ?profile=… "
-            "(?anon=true for a public bucket)",
+            "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give ?profile=…",
         ),
     ),
     (
@@ -156,7 +172,10 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[type[HoldallErro
     ),
     (
         (botocore_errors.SSLError,),
-        (StorageUnavailable, "{endpoint} has no TLS certificate that is trusted; set AWS_CA_BUNDLE, or correct the URL"),
+        (
+            StorageUnavailable,
+            "{endpoint} has no TLS certificate that is trusted; set AWS_CA_BUNDLE, or correct the URL",
+        ),
     ),
     (
         (
@@ -166,6 +185,9 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[type[HoldallErro
             ConnectionError,
             TimeoutError,
         ),
-        (StorageUnavailable, "{endpoint} cannot be reached ({name}); check the endpoint and the network, and try again"),
+        (
+            StorageUnavailable,
+            "{endpoint} cannot be reached ({name}); check the endpoint and the network, and try again",
+        ),
     ),
 )

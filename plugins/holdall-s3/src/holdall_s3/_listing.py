@@ -21,11 +21,11 @@ _FIRST_PAGE = 100
 
 def list_ids(client: Client, base: str, after: str | None, before: str | None) -> Iterator[str]:
     """The ids of the folders below `base` with `after < id < before`, ascending as text."""
-    after, before = after or "", before or _AFTER_EVERY_ID
+    after, before = after or "", _AFTER_EVERY_ID if before is None else before
     if after >= _AFTER_EVERY_ID or before <= _PREFIX or after >= before:
         return
     # An open end is mostly a look whether anything is there, or the first page of many: not worth 1000 names.
-    first = _FIRST_PAGE if before == _AFTER_EVERY_ID or after < _PREFIX else _PAGE
+    first = _FIRST_PAGE if before >= _AFTER_EVERY_ID or after < _PREFIX else _PAGE
     names = _names(client, base, base + after if after > _PREFIX else None, first)
     yield from (i for i in in_text_order(_until(names, before)) if after < i < before)
 

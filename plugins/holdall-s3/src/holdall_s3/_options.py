@@ -41,7 +41,7 @@ class S3Options(BackendOptions):
         description="larger files are uploaded in parts of this size, such as 16MiB; at most 10 000 parts",
     )
     max_concurrency: int = Field(
-        default=4, ge=1, le=64, description="parts of one upload on their way at once; each takes part_size of memory"
+        default=1, ge=1, le=64, description="parts of one upload on their way at once; each takes part_size of memory"
     )
     retries: int = Field(default=4, ge=0, le=20, description="how often a request that may succeed later is repeated")
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600, description="how long the server may be silent")

@@ -1,0 +1,89 @@
+"""A multipart upload: nothing of it is an object before it is completed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from holdall.errors import FileNotFound, StorageError
+from holdall_s3._client import Client, Pending
+
+__all__ = ["Multipart", "abort"]
+
+# What an answer says of a part, and the completion repeats.
+_PART_FIELDS = ("ETag", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
+
+
+class Multipart:
+    """Parts are sent in the background, at most `concurrency` at once."""
+
+    def __init__(self, client: Client, key: str, what: str, file_id: str, concurrency: int) -> None:
+        self._client = client
+        self._what = what
+        self._file_id = file_id
+        self._concurrency = concurrency
+        self._parts: list[dict[str, Any]] = []
+        self._in_flight: deque[Pending[dict[str, Any]]] = deque()
+        self._completed = False
+        answer = client.call("create_multipart_upload", what, file_id, Key=key)
+        self._place = {"Key": key, "UploadId": str(answer["UploadId"])}
+
+    def send(self, body: io.BytesIO) -> None:
+        """Send one more part. Returns when there is memory for the next one to be collected."""
+        number = len(self._parts) + len(self._in_flight) + 1
+        request = self._client.request(
+            "upload_part", self._what, self._file_id, PartNumber=number, Body=body, **self._place
+        )
+        self._in_flight.append(self._client.start(request))
+        while len(self._in_flight) >= self._concurrency:
+            self._wait_for_first()
+
+    def complete(self, **condition: str) -> None:
+        """Make the parts one object."""
+        while self._in_flight:
+            self._wait_for_first()
+        with self._gone():
+            self._client.call(
+                "complete_multipart_upload",
+                self._what,
+                self._file_id,
+                MultipartUpload={"Parts": self._parts},
+                **self._place,
+                **condition,
+            )
+        self._completed = True
+
+    def abort(self) -> None:
+        """Give up what was sent. Does nothing if it was completed or aborted."""
+        for pending in self._in_flight:
+            pending.stop()
+        self._in_flight.clear()
+        if not self._completed:
+            abort(self._client, f"discard {self._file_id}", **self._place)
+            self._completed = True
+
+    def _wait_for_first(self) -> None:
+        with self._gone():
+            answer = self._in_flight[0].result()
+        self._in_flight.popleft()
+        fields = {name: answer[name] for name in _PART_FIELDS if name in answer}
+        self._parts.append({"PartNumber": len(self._parts) + 1, **fields})
+
+    @contextlib.contextmanager
+    def _gone(self) -> Iterator[None]:
+        """That the upload is not there is no missing file."""
+        try:
+            yield
+        except FileNotFound as error:
+            raise StorageError(
+                f"cannot {self._what}: the upload was aborted by a sweep or a lifecycle rule; send it again"
+            ) from error
+
+
+def abort(client: Client, what: str, **place: str) -> None:
+    """Abort an upload; nothing happens if there is none."""
+    with contextlib.suppress(FileNotFound):
+        client.call("abort_multipart_upload", what, **place)
