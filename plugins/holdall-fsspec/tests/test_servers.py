@@ -110,6 +110,13 @@ def ftp(tmp_path_factory):
         yield folder, port
 
 
+class ServedRaw(DirectoryRaw):
+    """The directory that a server serves."""
+
+    def link(self, file_id, outside):
+        raise NotImplementedError("whether a link is followed is for the server to say")
+
+
 class ServedTarget(Target):
     """A server whose directory is seen past the store as what it is."""
 
@@ -119,7 +126,7 @@ class ServedTarget(Target):
 
     def fresh(self):
         url = super().fresh()
-        self.raw = DirectoryRaw(f"{self.folder}{StoreURL.parse(url).path}")
+        self.raw = ServedRaw(f"{self.folder}{StoreURL.parse(url).path}")
         return url
 
 
