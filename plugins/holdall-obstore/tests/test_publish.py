@@ -161,3 +161,17 @@ def test_one_of_many_removers_wins(tmp_path, kind):
         for thread in threads:
             thread.join()
         assert sorted(outcomes) == ["absent"] * 7 + ["removed"]
+
+
+def test_an_upload_in_parts_that_a_sweep_took_is_not_published(store, proxy: Proxy):
+    """Its bytes vanish just before the commit, since they looked old: an error, and no entry without bytes."""
+
+    def rule(asked, headers):
+        if asked == "PUT meta.json":
+            for name, _, _ in list(store.backend._objects()):
+                store.backend.remove_data(name)
+
+    proxy.rule = rule
+    with pytest.raises(StorageError, match="a sweep took its bytes"):
+        store.create("a.bin", (b"x" * MIB for _ in range(9)), purpose="user_data")
+    assert _keys(store) == []

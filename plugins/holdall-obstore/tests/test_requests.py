@@ -43,8 +43,10 @@ def test_up_to_the_size_of_a_part_is_one_put(store, proxy: Proxy):
     create = proxy.counted(lambda: store.create("a.bin", iter(blocks), purpose="user_data"))
     assert create == ["PUT data.bin", "PUT meta.json"]
     create = proxy.counted(lambda: store.create("a.bin", iter([*blocks, b"x"]), purpose="user_data"))
-    # The GET looks whether the id is taken: the end of a multipart upload cannot be made conditional.
-    assert create == ["GET meta.json", "POST uploadId", "POST uploads"] + ["PUT meta.json"] + ["PUT partNumber"] * 2
+    # The GET looks whether the id is taken: the end of a multipart upload cannot be made conditional. The HEAD looks
+    # whether a sweep has taken the bytes before they had metadata.
+    looks, sent = ["GET meta.json", "HEAD data.bin"], ["PUT meta.json", "PUT partNumber", "PUT partNumber"]
+    assert create == [*looks, "POST uploadId", "POST uploads", *sent]
 
 
 def test_a_failed_upload_is_aborted(store, proxy: Proxy):

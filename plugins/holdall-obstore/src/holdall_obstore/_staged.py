@@ -82,9 +82,12 @@ class StagedObject(StagedFile):
         return pieces
 
     def publish(self, meta: bytes) -> None:
+        in_parts = self._writer is not None
         try:
             self._put_data()
             self._put_meta(bytes(meta))
+            if in_parts:
+                self._check_data()
         except BaseException:
             # Reported as failed means not there.
             with contextlib.suppress(StorageError):
@@ -142,6 +145,19 @@ class StagedObject(StagedFile):
             if found is not None:
                 raise self._exists() from error
             raise
+
+    def _check_data(self) -> None:
+        """An upload in parts may look old the moment it is complete, so that a sweep elsewhere takes it for a dead one:
+        S3 counts its age from its beginning.
+        """
+        try:
+            with self._asking:
+                self._backend.store.head(self._backend.data_key(self._file_id))
+        except FileNotFound as error:
+            raise StorageError(
+                f"cannot create {self._file_id}: a sweep took its bytes for those of a dead write; send it again, and "
+                "sweep with a longer time of grace"
+            ) from error
 
     def _put(self, key: str, data: bytes) -> None:
         """One PUT that replaces nothing, where the server can do that."""
