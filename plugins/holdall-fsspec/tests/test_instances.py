@@ -127,3 +127,26 @@ def test_a_child_process_opens_its_own_connections(tmp_path):
 
         assert os.waitstatus_to_exitcode(status) == 0
         assert store.get_content(file.id) == b"abc"
+
+
+def test_connections_are_closed_and_not_left_to_the_garbage_collector(bucket, monkeypatch):
+    """Closing the store closes what its instances keep open; so does giving up one that failed."""
+    closed = []
+
+    class Client:
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(
+        bucket, "client", property(lambda self: self.__dict__.setdefault("_client", Client())), raising=False
+    )
+    with holdall.open_store("fsspec+bucket://b/p") as store:
+        bucket.fail["get", "meta.json"] = ConnectionResetError("cut")
+        with pytest.raises(StorageUnavailable):
+            store.get("file-x")
+        bucket.fail.clear()
+        assert len(closed) == 1
+        store.create("a", b"", purpose="batch")
+        assert len(closed) == 1
+
+    assert len(set(map(id, closed))) == len(closed) == 2

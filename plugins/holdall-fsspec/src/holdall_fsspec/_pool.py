@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from fsspec.spec import AbstractFileSystem
 from holdall.errors import InvalidRequest
 
 __all__ = ["Pool"]
+
+_log = logging.getLogger("holdall_fsspec")
 
 _MOST_IDLE = 8
 
@@ -51,13 +54,12 @@ class Pool:
             self.give_back(fs)
             raise
         except BaseException:
-            if self._shared:
-                self.give_back(fs)
+            self.drop(fs)
             raise
         self.give_back(fs)
 
     def take(self) -> AbstractFileSystem:
-        """An instance to be given back with `give_back`, or to be dropped if it has failed."""
+        """An instance to be given back with `give_back`, or with `drop` if it has failed."""
         if self._closed:
             raise InvalidRequest("the store was closed; open it again")
         state = self._own_state()
@@ -72,18 +74,29 @@ class Pool:
     def give_back(self, fs: AbstractFileSystem) -> None:
         """Keep an instance for the next user."""
         state = self._own_state()
-        if self._shared or self._closed:
+        if self._shared:
             return
         with state.lock:
-            if len(state.idle) < _MOST_IDLE:
+            keep = not self._closed and len(state.idle) < _MOST_IDLE
+            if keep:
                 state.idle.append(fs)
+        if not keep:
+            _disconnect(fs)
+
+    def drop(self, fs: AbstractFileSystem) -> None:
+        """Do not use an instance again, unless it is everybody's."""
+        if not self._shared:
+            _disconnect(fs)
 
     def close(self) -> None:
-        """Forget the instances; those in use are dropped when they are given back."""
+        """Let go of the instances; those in use when they are given back."""
         self._closed = True
         state = self._own_state()
         with state.lock:
-            state.idle.clear()
+            idle, state.idle = state.idle, []
+        if not self._shared:
+            for fs in idle:
+                _disconnect(fs)
 
     def _new(self) -> AbstractFileSystem:
         fs = self._make()
@@ -99,3 +112,15 @@ class Pool:
             fsspec.asyn.reset_lock()
             state = self._state = _State()
         return state
+
+
+def _disconnect(fs: AbstractFileSystem) -> None:
+    """Close what an instance keeps open: fsspec has no call for it, and leaves it to the garbage collector."""
+    client = getattr(fs, "client", None)
+    for holder in (getattr(client, "http", None), getattr(fs, "ftp", None), client):
+        close = getattr(holder, "close", None)
+        if callable(close):
+            try:
+                close()
+            except Exception:  # noqa: BLE001 - it is of no use any more, whatever it says
+                _log.debug("could not close a connection of %s", type(fs).__name__, exc_info=True)

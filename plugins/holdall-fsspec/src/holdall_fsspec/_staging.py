@@ -162,7 +162,9 @@ class FsspecStagedFile(StagedFile):
         try:
             yield
         except BaseException:
-            self._fs = None
+            fs, self._fs = self._fs, None
+            if fs is not None:
+                self._place.pool.drop(fs)
             raise
 
     def _release(self) -> None:
