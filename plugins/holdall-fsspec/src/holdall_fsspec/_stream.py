@@ -8,13 +8,13 @@ from collections.abc import Callable
 __all__ = ["RangeStream"]
 
 _FIRST_BYTES = 256 * 1024
-_MOST_BYTES = 4 * 1024 * 1024
+_MOST_BYTES = 2 * 1024 * 1024
 
 
 class RangeStream(io.RawIOBase):
     """Bytes `start` to `stop` of something that gives ranges. Holds no connection; a position of its own.
 
-    What is read straight on is fetched ahead, in pieces that double up to 4 MiB, and never past `stop`.
+    What is read straight on is fetched ahead, in pieces that double up to 2 MiB, and never past `stop`.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], start: int, stop: int) -> None:
