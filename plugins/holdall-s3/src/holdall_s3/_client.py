@@ -7,14 +7,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 import aiobotocore.session
 import botocore.exceptions
 import s3fs
+from fsspec.asyn import get_loop
 
 from holdall.errors import InvalidStoreURL
+from holdall.url import without_passwords
 from holdall_s3._errors import translated
 from holdall_s3._options import S3Options
 
@@ -39,29 +40,41 @@ _loader: list[Any] = []
 class Pending(Generic[T]):
     """A coroutine under way on the client's loop."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
-        self._ended = threading.Event()
-        self._future: Future[T] = asyncio.run_coroutine_threadsafe(self._run(coroutine), loop)
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._loop = get_loop()
+        self._pid = os.getpid()
+        self._done = threading.Event()
+        self._task: asyncio.Task[T] | None = None
+        self._loop.call_soon_threadsafe(self._begin, coroutine)
 
-    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await coroutine
-        finally:
-            self._ended.set()
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(coroutine)
+        self._task.add_done_callback(lambda _: self._done.set())
 
     def result(self) -> T:
         """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
         try:
-            return self._future.result()
+            self._done.wait()
         except BaseException:
             self.stop()
             raise
+        assert self._task is not None
+        return self._task.result()
 
     def stop(self) -> None:
         """Cancel it and wait until it has ended, so that nothing of it happens afterwards."""
-        if not self._future.done() and self._future.cancel():
-            # A coroutine that had not begun never sets the event.
-            self._ended.wait(_CONNECT_SECONDS)
+        # In a forked child there is nobody to end it, and nothing to be ended.
+        if self._pid != os.getpid():
+            return
+        self._loop.call_soon_threadsafe(self._cancel)
+        self._done.wait()
+
+    def _cancel(self) -> None:
+        # Begun before this: the loop calls in the order of asking.
+        assert self._task is not None
+        self._task.cancel()
+        # Its error, if it has one, is of no interest any more.
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class Client:
@@ -73,7 +86,7 @@ class Client:
     def __init__(self, bucket: str, options: S3Options) -> None:
         self.bucket = bucket
         self._options = options
-        self.endpoint = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or "AWS S3"
+        self.endpoint = _endpoint(options)
         self._forget()
         tell_after_fork(self)
         if options.profile is not None:
@@ -129,11 +142,11 @@ class Client:
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
         """Begin a coroutine on the client's loop."""
-        return Pending(coroutine, self.filesystem().loop)
+        return Pending(coroutine)
 
     def soon(self, action: Callable[[], object]) -> None:
         """Have this called on the client's loop, without waiting for it."""
-        loop = self.filesystem().loop
+        loop = get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(action)
 
@@ -152,7 +165,7 @@ class Client:
         with self._lock:
             found, self._filesystem = self._filesystem, None
         if found is not None and found._s3 is not None:  # noqa: SLF001 - fs.s3 would connect
-            Pending(found.s3.close(), found.loop).result()
+            Pending(found.s3.close()).result()
 
     def _make(self) -> s3fs.S3FileSystem:
         options = self._options
@@ -187,6 +200,13 @@ class Client:
             _session(profile).get_scoped_config()
         except botocore.exceptions.BotoCoreError as error:
             raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
+
+
+def _endpoint(options: S3Options) -> str:
+    """Where the server is, for a person."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    found = options.endpoint_url or next(filter(None, map(os.environ.get, names)), "AWS S3")
+    return without_passwords(found)
 
 
 def _session(profile: str | None) -> aiobotocore.session.AioSession:

@@ -63,13 +63,13 @@ class DataStream(io.RawIOBase):
             raise ValueError("read of a closed stream")
         if size is None or size < 0:
             return self.readall()
-        data, self._left = self._left, b""
+        data = self._left
         if len(data) < size:
             fetched = self._more(max(size - len(data), _BLOCK_BYTES))
             data = data + fetched if data else fetched
-        if len(data) > size:
-            data, self._left = data[:size], data[size:]
-        return data
+        # Only now: had that failed, what was left would be lost.
+        self._left = data[size:]
+        return data if len(data) <= size else data[:size]
 
     def close(self) -> None:
         if not self.closed:
