@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import io
 import os
+import shutil
+import threading
 import time
 from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
-from holdall.errors import FileNotFound
+from holdall.backend import Debris
+from holdall.errors import FileNotFound, StorageUnavailable
 
 
 class _LastOneOnly(StagedWrapper):
@@ -227,3 +232,59 @@ class OnePositionForAllReaders(MemoryBackend):
             self._last = stream.read()
         time.sleep(0.0002)
         return io.BytesIO(self._last[start:stop])
+
+
+@mutant("concurrent.delete_race_one_winner")
+class LooksThenRemoves(MemoryBackend):
+    """Looks, adds up what will be freed, removes what is still there: no waiting, and still several succeed."""
+
+    freed = 0
+
+    def remove(self, file_id: str) -> None:
+        self.freed += sum(map(len, self._entry(file_id)))
+        with contextlib.suppress(FileNotFound):
+            super().remove(file_id)
+
+
+class _HoldsTheLock(StagedWrapper):
+    def __init__(self, inner: Any, lock: threading.Lock) -> None:
+        if not lock.acquire(timeout=1.5):
+            raise StorageUnavailable("the database is locked")
+        super().__init__(inner)
+        self._unlock: Any = lock.release
+
+    def publish(self, meta: bytes) -> None:
+        self.inner.publish(meta)
+        self._end()
+
+    def discard(self) -> None:
+        self.inner.discard()
+        self._end()
+
+    def _end(self) -> None:
+        unlock, self._unlock = self._unlock, lambda: None
+        unlock()
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class OneUploadAtATime(MemoryBackend):
+    """An upload is a transaction, which others wait for as long as a database does."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._lock = threading.Lock()
+
+    def stage(self, file_id: str) -> Any:
+        return _HoldsTheLock(super().stage(file_id), self._lock)
+
+
+@mutant("concurrent.creates_all_survive")
+class SweepsUploads(LocalBackend):
+    """Takes every staged write for a leftover, however young it is."""
+
+    def debris(self) -> Any:
+        for path in glob.glob(os.path.join(glob.escape(self._root), ".staging", "*.new")):
+            yield Debris(path, "unfinished write", None, 0, modified_at=0)
+
+    def discard_debris(self, debris: Debris) -> None:
+        shutil.rmtree(debris.name, ignore_errors=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import datetime as dt
 import hashlib
 import itertools
 import json
+import mimetypes
 import time
 from typing import Any
 
@@ -166,3 +168,30 @@ class OwnClocks(FileStore):
     def __init__(self, backend: Any, **options: Any) -> None:
         slow = 2 * (next(self._numbers) % 2)
         super().__init__(backend, clock=lambda: time.time() - slow, **options)
+
+
+@mutant("create.checksum_matches")
+class HashesFirstMebibyte(_Answers):
+    """Hashes the first part of an upload in parts."""
+
+    def change(self, file: FileObject) -> dict[str, Any]:
+        return {"sha256": hashlib.sha256(self.get_content(file.id)[: 1024 * 1024]).hexdigest()}
+
+
+@mutant("create.returns_complete_info")
+class LosesDaysOfALifetime(FileStore):
+    """Takes the seconds of a timedelta, which are what is left over of its days."""
+
+    def create(self, filename: str, data: Any, *, expires_after: Any = None, **options: Any) -> FileObject:
+        if isinstance(expires_after, dt.timedelta):
+            expires_after = expires_after.seconds
+        return super().create(filename, data, expires_after=expires_after, **options)
+
+
+@mutant("create.returns_complete_info")
+class GuessesContentType(FileStore):
+    """Fills in a content type that nobody gave, from the end of the name."""
+
+    def create(self, filename: str, data: Any, *, content_type: str | None = None, **options: Any) -> FileObject:
+        guessed = content_type or mimetypes.guess_type(filename)[0]
+        return super().create(filename, data, content_type=guessed, **options)

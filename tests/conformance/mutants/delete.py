@@ -207,3 +207,20 @@ class DeletesInOrder(LocalBackend):
         for name in ("data.bin", "meta.json"):
             os.unlink(os.path.join(entry, name))
         os.rmdir(entry)
+
+
+@mutant("delete.only_that_one")
+class CutsLongIds(MemoryBackend):
+    """A column of 64 characters, from which longer ids are cut without a word."""
+
+    def stage(self, file_id: str) -> Any:
+        return super().stage(file_id[:64])
+
+    def read_meta(self, file_id: str) -> bytes:
+        return super().read_meta(file_id[:64])
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        return super().open_data(file_id[:64], start, stop)
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id[:64])

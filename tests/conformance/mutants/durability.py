@@ -126,3 +126,15 @@ class KeepsFailedWrites(DiskMutant):
 
     def debris(self) -> Any:
         return iter(())
+
+
+class _WritesOnce(PlainStagedFile):
+    def write(self, chunk: Any) -> None:
+        self.data.write(chunk)
+
+
+@mutant("durability.enospc_is_reported_and_clean")
+class TakesAShortWriteForAll(DiskMutant):
+    """A write that the disk took in part counts as done."""
+
+    staged = _WritesOnce

@@ -206,7 +206,7 @@ class CursorGoneStartsAnew(MemoryBackend):
         return super().list_ids(after if known else None, before)
 
 
-@mutant("list.insert_during_walk_no_dup_no_loss", "list.delete_during_walk_no_error")
+@mutant("list.insert_during_walk_no_dup_no_loss", "list.delete_during_walk_no_error", "list.more_than_1000")
 class IteratesTheDictionary(MemoryBackend):
     """A generator over a dictionary that others change."""
 
@@ -361,3 +361,15 @@ class CachesByCount(CachesItsListing):
         if self._kept is not None and len(self._kept) != len(self._space.ids):
             self._kept = None
         return super().list_ids(after, before)
+
+
+@mutant("list.more_than_1000")
+class SelectsByOffset(MemoryBackend):
+    """`LIMIT 500 OFFSET n`: of rows that go meanwhile, as many others are passed over."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        for at in itertools.count(0, 500):
+            rows = list(itertools.islice(super().list_ids(after, before), at, at + 500))
+            yield from rows
+            if len(rows) < 500:
+                return

@@ -212,3 +212,12 @@ class DocumentsOf16KiB(LocalBackend):
     def read_meta(self, file_id: str) -> bytes:
         meta = super().read_meta(file_id)
         return meta[:16_384] if b'"new"' in meta else meta
+
+
+@mutant("metadata.json_roundtrip_types")
+class SortsKeys(_Changes):
+    """A column of parsed JSON, which keeps keys in an order of its own."""
+
+    def change(self, document: dict[str, Any]) -> None:
+        if document.get("metadata"):
+            document["metadata"] = dict(sorted(document["metadata"].items()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import logging
+import os
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -191,3 +193,12 @@ class BackendHasALength(MemoryBackend):
 
     def __len__(self) -> int:
         return len(self._space.ids)
+
+
+@mutant("url.percent_and_unicode_paths")
+class ListsByPattern(LocalBackend):
+    """Lists by a pattern below its path, in which brackets are no letters."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        found = {os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{self._root}/*/meta.json")}
+        return (file_id for file_id in super().list_ids(after, before) if file_id in found)

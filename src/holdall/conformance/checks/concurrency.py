@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -18,17 +20,24 @@ _PATIENCE_SECONDS = 60
 _MEETING_SECONDS = 0.5
 
 
-def together(count: int, action: Callable[[int], Any]) -> list[Any]:
-    """What `action(0)`, `action(1)`, … return or raise, each on its own thread, all starting at one moment."""
+def together(count: int, action: Callable[[int], Any], *, interleaved: bool = False) -> list[Any]:
+    """What `action(0)`, `action(1)`, … return or raise, each on its own thread, all starting at one moment.
+
+    `interleaved` threads make way for each other at every call, which finds races reliably and takes its time.
+    """
     barrier = threading.Barrier(count)
     results: list[Any] = [None] * count
 
     def run(n: int) -> None:
         try:
             barrier.wait(_PATIENCE_SECONDS)
+            if interleaved:
+                sys.setprofile(_give_way)
             results[n] = action(n)
         except BaseException as error:
             results[n] = error
+        finally:
+            sys.setprofile(None)
 
     threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
     for thread in threads:
@@ -38,6 +47,14 @@ def together(count: int, action: Callable[[int], Any]) -> list[Any]:
         if thread.is_alive():
             raise broken(f"run {count} calls at once", "all come back", f"no end within {_PATIENCE_SECONDS} s")
     return results
+
+
+def _give_way(*_: object) -> None:
+    """A profile function: lets another thread run at every call.
+
+    Left alone, a thread seldom stops in the short gap between a look and the change that relies on it.
+    """
+    time.sleep(0)
 
 
 def meeting(data: bytes, barrier: threading.Barrier) -> Iterator[bytes]:
@@ -55,7 +72,7 @@ def meeting(data: bytes, barrier: threading.Barrier) -> Iterator[bytes]:
 
 @check("concurrent.creates_all_survive")
 def creates_all_survive(kit: Kit) -> None:
-    """Eight threads, each with a handle of its own, start at one moment and create five files each."""
+    """Eight threads, each with a handle of its own, create five files each; then an upload while others come and go."""
     contents = {(t, n): kit.noise(20_000 + 1000 * t + n) for t in range(THREADS) for n in range(5)}
     handles = [kit.open() for _ in range(THREADS)]
     barrier = threading.Barrier(THREADS)
@@ -65,10 +82,24 @@ def creates_all_survive(kit: Kit) -> None:
         others = [(kit.put(contents[t, n], f"{t}-{n}", store=handles[t]).id, contents[t, n]) for n in range(1, 5)]
         return [(first.id, contents[t, 0]), *others]
 
-    results = together(THREADS, create)
+    results = together(THREADS, create, interleaved=True)
     _none_failed(results, f"create 5 files on each of {THREADS} threads")
     stored = [pair for result in results for pair in result]
     _all_there(kit, stored, f"{len(stored)} files created on {THREADS} threads")
+    did = "begin an upload, meanwhile open, list, sweep() and close other handles, finish it"
+    data = kit.noise(100_000)
+    with kit.store.begin("slow", purpose="batch") as upload:
+        for part in (data[:50_000], data[50_000:]):
+            upload.write(part)
+            with kit.open() as passing:
+                passing.list()
+                # The usual grace: an upload that goes on now is younger.
+                passing.sweep()
+        try:
+            file = upload.finish()
+        except Exception as error:
+            raise broken(did, "no error", show(error)) from error
+    _all_there(kit, [*stored, (file.id, data)], did)
 
 
 def _none_failed(results: list[Any], did: str) -> None:
@@ -138,7 +169,7 @@ def delete_race_one_winner(kit: Kit) -> None:
     handles = [kit.open() for _ in range(racers)]
     for _ in range(30):
         file_id = kit.put(b"contested").id
-        results = together(racers, lambda n: handles[n].delete(file_id))
+        results = together(racers, lambda n: handles[n].delete(file_id), interleaved=True)
         for result in results:
             if result is not None and not isinstance(result, FileNotFound):
                 raise broken(f"delete one file on {racers} threads", "one success, FileNotFound for the others", result)
@@ -166,7 +197,7 @@ def processes_create(kit: Kit) -> None:
 
 @check("concurrent.handle_shared_by_threads")
 def handle_shared_by_threads(kit: Kit) -> None:
-    """Eight threads create, read, list and delete through one handle."""
+    """Eight threads create, read, list and delete through one handle; one thread has three uploads going by turns."""
     store = kit.store
     contents = [[kit.noise(70_000 + 100 * t + n) for n in range(6)] for t in range(THREADS)]
     barrier = threading.Barrier(THREADS)
@@ -191,7 +222,22 @@ def handle_shared_by_threads(kit: Kit) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    _all_there(kit, [pair for result in results for pair in result], f"what {THREADS} threads kept through one handle")
+    kept = [pair for result in results for pair in result]
+    # On one thread nobody else can make way: uploads that wait for each other wait for ever.
+    turns = together(1, lambda _: _by_turns(kit))
+    _none_failed(turns, "write three uploads by turns on one thread, through one handle")
+    kept += turns[0]
+    _all_there(kit, kept, f"what {THREADS} threads and three uploads by turns kept through one handle")
+
+
+def _by_turns(kit: Kit) -> list[tuple[str, bytes]]:
+    """Three uploads through one handle, written by turns, finished in the reverse order."""
+    contents = [kit.noise(20_000 + n) for n in range(3)]
+    uploads = [kit.store.begin(f"turn {n}", purpose="batch") for n in range(3)]
+    for at in range(0, 20_100, 5_000):
+        for upload, data in zip(uploads, contents, strict=True):
+            upload.write(data[at : at + 5_000])
+    return [(upload.finish().id, data) for upload, data in reversed([*zip(uploads, contents, strict=True)])]
 
 
 @check("concurrent.cancelled_create_leaves_nothing")

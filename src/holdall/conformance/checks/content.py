@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import hashlib
 import io
 import os
@@ -108,6 +109,7 @@ def bytes_are_opaque(kit: Kit) -> None:
         b"aGVsbG8gd29ybGQ=",
         b"100%25 %00 %zz +",
         b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03no gzip",
+        gzip.compress(b"compressed by the caller " * 50, mtime=0),
         b"\xef\xbb\xbfbyte order mark",
         b'{"id": "file-x", "object": "file"}\n',
         b"\x00" * 1000,
@@ -121,7 +123,7 @@ def bytes_are_opaque(kit: Kit) -> None:
 
 @check("content.ranges")
 def ranges(kit: Kit) -> None:
-    """Every pair of edges, those of chunks among them, of a file of several chunks."""
+    """Every pair of edges, those of chunks among them, of a file of several chunks; then across whole mebibytes."""
     data = kit.noise(600_000)
     file = kit.put(data)
     other = kit.open()
@@ -137,6 +139,19 @@ def ranges(kit: Kit) -> None:
             expect(stream.read(100), data[start : start + 100], f"open(), seek({start}), read(100)")
         stream.seek(-70_000, os.SEEK_END)
         expect(stream.read(), data[-70_000:], "open(), seek(-70000, SEEK_END), read()")
+        # Ahead of the reader stands a buffer: a place counted from what was fetched is not the reader's.
+        stream.seek(10)
+        stream.read(10)
+        expect(stream.tell(), 20, "open(), seek(10), read(10), tell()")
+        for step, place in ((70_000, 70_020), (-50_000, 20_120)):
+            stream.seek(step, os.SEEK_CUR)
+            did = f"open(), seek and read to {place - step}, seek({step}, SEEK_CUR), read(100)"
+            expect(stream.read(100), data[place : place + 100], did)
+    large = kit.noise(3 * MIB + 77)
+    long = kit.put(large)
+    for start, stop in ((1, MIB), (MIB - 1, MIB + 1), (10, 2 * MIB + 5), (MIB, 3 * MIB), (2 * MIB + 1, None)):
+        saw = other.get_content(long.id, start, stop)
+        expect(saw, large[start:stop], f"get_content({start}, {stop}) of {len(large)} bytes")
     if Capability.RANGED_READS in kit.capabilities:
         # The store reads no more than it asked for, and would not notice a range that goes on.
         for start, stop in ((0, 1), (65_536, 65_537), (262_143, 262_145), (100, 300_000), (599_999, None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import os
 import tempfile
@@ -12,12 +13,13 @@ from typing import Any
 
 from holdall.conformance._kit import Kit, broken, expect, expect_error, expect_exactly, fields_of
 from holdall.conformance._registry import check
-from holdall.conformance._sources import Observed, kinds_of
+from holdall.conformance._sources import Observed, OnlyRead, kinds_of
 from holdall.conformance.checks import _create_failures  # noqa: F401 - registers its checks
 from holdall.errors import FileNotFound
 from holdall.model import FilePurpose
 
 SIZE = 300_000
+LARGE = 2 * 1024 * 1024 + 1
 CLOCK_SKEW_SECONDS = 5
 
 
@@ -47,14 +49,16 @@ def returns_complete_info(kit: Kit) -> None:
     }
     for name, value in given.items():
         expect_exactly(getattr(full, name), value, f"create(…, with every argument).{name}")
-    bare = kit.store.create("x", b"", purpose="assistants")
+    bare = kit.store.create("x.json", b"", purpose="assistants")
     for name in ("expires_at", "content_type", "metadata"):
         expect(getattr(bare, name), None, f"create(… without {name}).{name}")
+    lasting = kit.put(expires_after=dt.timedelta(days=1, seconds=9))
+    expect(lasting.expires_at, lasting.created_at + 86_409, "create(…, expires_after=a day and 9 seconds).expires_at")
     purposes = [kit.put(purpose=purpose) for purpose in (*FilePurpose, "of-my-own")]
     for file, purpose in zip(purposes, (*FilePurpose, "of-my-own"), strict=True):
         expect(str(file.purpose), str(purpose), f"create(…, purpose={str(purpose)!r}).purpose")
     other = kit.open()
-    for file in (full, bare, *purposes):
+    for file in (full, bare, lasting, *purposes):
         expect_exactly(fields_of(other.get(file.id)), fields_of(file), f"create, then get({file.id}) from a new handle")
 
 
@@ -71,6 +75,8 @@ def checksum_matches(kit: Kit) -> None:
             expect(file.sha256, right, f"create().sha256 {did}")
             expect(other.get(file.id).sha256, right, f"get().sha256 {did}")
             expect(hashlib.sha256(other.get_content(file.id)).hexdigest(), right, f"the SHA-256 of get_content {did}")
+    data = kit.noise(LARGE)
+    expect(kit.put(OnlyRead(data)).sha256, hashlib.sha256(data).hexdigest(), f"create().sha256 of {LARGE} bytes")
 
 
 @check("create.same_bytes_two_ids")

@@ -86,9 +86,13 @@ def only_that_one(kit: Kit) -> None:
     kept = {f.id: (f, data) for f in files}
     for file_id in ("file-a", "file-a_c", "file-abc", "file-abcd", "file-a-c", "file-a_c_", "file-_", "file-a_"):
         kept[file_id] = (plant(kit.store, file_id, file_id.encode()), file_id.encode())
+    # Nearly as long as an id may be, different in their last letter; a prefix put before them has room.
+    long = [f"file-{'a' * 89}{end}" for end in "bc"]
+    for file_id in long:
+        kept[file_id] = (plant(kit.store, file_id, file_id.encode()), file_id.encode())
     last = kit.put(data, "same.txt")
     kept[last.id] = (last, data)
-    for doomed in (files[0].id, files[3].id, last.id, "file-a_c", "file-a", "file-_", "file-abc"):
+    for doomed in (files[0].id, files[3].id, last.id, "file-a_c", "file-a", "file-_", "file-abc", long[0]):
         kit.store.delete(doomed)
         del kept[doomed]
         kit.settle()

@@ -89,7 +89,7 @@ def pages_cover_exactly_once(kit: Kit) -> None:
 
 @check("list.more_than_1000")
 def more_than_1000(kit: Kit) -> None:
-    """1003 files, created from eight threads, listed whole and by pages of 1000 and 500."""
+    """1003 files, created from eight threads, listed whole and by pages; walked while some are deleted."""
     count, threads = 1003, 8
     numbers = iter(range(count))
     lock = threading.Lock()
@@ -113,6 +113,15 @@ def more_than_1000(kit: Kit) -> None:
     for limit in (1000, 500):
         _same_pages(store, limit, expected)
     _same_pages(store, 1000, expected[::-1], order="desc")
+    # A walk that counts its way from page to page slips by as many as go.
+    walk = store.backend.list_ids()
+    saw = [next(walk) for _ in range(50)]
+    for file_id in saw[:10]:
+        kit.store.delete(file_id)
+    saw += walk
+    same_ids(
+        saw, expected, f"iterating backend.list_ids() of {count} files, of which the first 10 are deleted meanwhile"
+    )
 
 
 @check("list.order_is_stated_and_stable")

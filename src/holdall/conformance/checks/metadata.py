@@ -78,6 +78,7 @@ def json_roundtrip_types(kit: Kit) -> None:
     ):
         did = f"create(metadata={{…}}), {how}"
         expect(sorted(saw or {}), sorted(metadata), f"{did}: the keys")
+        expect(list(saw or {}), list(metadata), f"{did}: the keys in their order")
         for key, value in metadata.items():
             did = f"create(metadata={{{key[:20]!r}: …}}), {how}"
             if isinstance(value, list) and isinstance(saw[key], list) and len(saw[key]) == len(value):  # type: ignore[index]

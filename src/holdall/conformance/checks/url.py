@@ -20,7 +20,7 @@ from holdall.errors import HoldallError, InvalidStoreURL
 from holdall.options import StoreOptions
 from holdall.url import StoreURL, is_secret_name
 
-# Names of which some become another if they are decoded once more, or not at all.
+# Names of which some become another if they are decoded once more, or not at all, or are taken for a pattern.
 ODD_NAMES = (
     " with spaces",
     "100%",
@@ -34,6 +34,9 @@ ODD_NAMES = (
     "Gr%C3%BC%C3%9Fe",
     "日本語",
     "Ελληνικά",
+    "[ab]",
+    "*",
+    "?#",
 )
 
 
@@ -200,7 +203,7 @@ def _try_all(kit: Kit, log: _Collector, url: str, hidden: Secrets, what: str) ->
 
 @check("url.percent_and_unicode_paths")
 def percent_and_unicode_paths(kit: Kit) -> None:
-    """Twelve locations whose names differ only if they are decoded exactly once, each with a file of its own."""
+    """Fifteen locations whose names differ only if they are decoded exactly once, each with a file of its own."""
     made = []
     for name in ODD_NAMES:
         url = kit.adopt(_beside(kit, name))
