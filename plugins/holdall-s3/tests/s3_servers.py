@@ -40,6 +40,7 @@ class S3Server:
     name: str
     endpoint: str
     bucket: str = field(default_factory=lambda: f"b-{uuid.uuid4().hex[:12]}")
+    _client: s3fs.S3FileSystem | None = field(default=None, repr=False)
 
     def url(self, prefix: str = "", **options: Any) -> str:
         """The URL of a store in the bucket, secrets included."""
@@ -47,19 +48,18 @@ class S3Server:
         text = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
         return f"s3://{self.bucket}/{prefix}?{text}"
 
-    def client(self, **options: Any) -> s3fs.S3FileSystem:
-        """A client of its own for looking past the plugin."""
-        return s3fs.S3FileSystem(
-            **{
-                "key": KEY,
-                "secret": SECRET,
-                "endpoint_url": self.endpoint,
-                "client_kwargs": {"region_name": "us-east-1"},
-                "skip_instance_cache": True,
-                "use_listings_cache": False,
-                **options,
-            }
-        )
+    def client(self) -> s3fs.S3FileSystem:
+        """A client for looking past the plugin: one for all, since making one takes a good part of a second."""
+        if self._client is None:
+            self._client = s3fs.S3FileSystem(
+                key=KEY,
+                secret=SECRET,
+                endpoint_url=self.endpoint,
+                client_kwargs={"region_name": "us-east-1"},
+                skip_instance_cache=True,
+                use_listings_cache=False,
+            )
+        return self._client
 
 
 @contextlib.contextmanager
