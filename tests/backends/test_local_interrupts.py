@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import os
 
@@ -16,6 +17,8 @@ _SPARING = ("close",)
 
 
 def _descriptors():
+    # What other tests have dropped is closed first, and what is still on its way to be is no growth.
+    gc.collect()
     return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
 
 
@@ -80,7 +83,7 @@ def test_create_that_fails(calls, store, root, check_store, leftovers):
             reached = calls.fault(lambda: store.create("new", b"new" * 100, purpose="batch"), nth, _fail)
         except holdall.StorageError as error:
             assert error.errno == errno.EIO
-            assert _descriptors() == descriptors
+            assert _descriptors() <= descriptors
             assert leftovers(root) == []
             assert check_store(root) == before
             continue
@@ -101,7 +104,7 @@ def test_delete_that_fails(calls, store, root, check_store):
             reached = calls.fault(lambda: store.delete(victim), nth, _fail, _SPARING)
         except holdall.StorageError as error:
             assert not isinstance(error, holdall.FileNotFound)
-            assert _descriptors() == descriptors
+            assert _descriptors() <= descriptors
             assert victim in check_store(root)
             continue
         assert not reached
@@ -125,7 +128,7 @@ def test_reading_that_fails(calls, store, root, verb):
         except holdall.StorageError as error:
             assert error.errno == errno.EIO
             failed += 1
-        assert _descriptors() == descriptors
+        assert _descriptors() <= descriptors
     assert failed >= 3
 
 
@@ -142,7 +145,7 @@ def test_opening_that_fails(calls, tmp_path):
         except OSError:
             # The interpreter's own look at a path.
             assert calls.made[nth - 1] in {"stat", "lstat"}
-        assert _descriptors() == descriptors
+        assert _descriptors() <= descriptors
     assert nth > 5
 
 

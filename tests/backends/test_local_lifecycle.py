@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from holdall.backends.local import LocalBackend
 
 
 def _descriptors():
+    gc.collect()  # what other tests have dropped is closed first
     return set(os.listdir("/proc/self/fd"))
 
 
@@ -153,13 +155,13 @@ def test_descriptors_are_given_back(root):
         file = store.create("a", b"a", purpose="batch")
         store.delete(store.create("b", b"b", purpose="batch").id)
         store.verify()
-    assert _descriptors() == before
+    assert _descriptors() <= before
     backend = LocalBackend(root)
     stream = backend.open_data(file.id)
     staged = backend.stage("file-b")
     assert len(_descriptors() - before) == 4
     del backend, stream, staged
-    assert _descriptors() == before
+    assert _descriptors() <= before
 
 
 def test_a_dropped_write_can_be_swept(root):
