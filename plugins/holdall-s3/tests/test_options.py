@@ -94,3 +94,11 @@ def test_anonymous_access_signs_nothing() -> None:
     assert Capability.SIGNED_URLS not in store.capabilities
     with pytest.raises(NotSupported):
         store.backend.signed_url("file-1", 60)
+
+
+def test_durable_is_declared_for_amazon_only() -> None:
+    """What acknowledges behind an endpoint of one's own may keep it in memory: then DURABLE is not declared."""
+    with holdall.open_store("s3://bucket/prefix?key=a&secret=b") as amazon:
+        assert Capability.DURABLE in amazon.capabilities
+    with holdall.open_store("s3://bucket/prefix?key=a&secret=b&endpoint_url=http://127.0.0.1:1") as other:
+        assert Capability.DURABLE not in other.capabilities

@@ -41,8 +41,7 @@ class S3Backend(Backend):
 
     # Not EXCLUSIVE_REMOVE: a DELETE does not tell whether it was the one that removed the object.
     capabilities = (
-        Capability.DURABLE
-        | Capability.ATOMIC_PUBLISH
+        Capability.ATOMIC_PUBLISH
         | Capability.RANGED_READS
         | Capability.ORDERED_LISTING
         | Capability.SHARED
@@ -57,6 +56,9 @@ class S3Backend(Backend):
         self._client = Client(bucket, options)
         self._keys = Keys.below(prefix)
         self.limits = Limits(max_file_bytes=min(int(options.part_size) * _MOST_PARTS, _LARGEST_OBJECT))
+        # What stands behind an endpoint of one's own may keep acknowledged bytes in memory.
+        if options.endpoint_url is None:
+            self.capabilities |= Capability.DURABLE
         if options.anon:
             self.capabilities &= ~Capability.SIGNED_URLS
 
