@@ -159,7 +159,11 @@ def test_decisions_are_numbered_without_gaps_and_each_is_in_the_table_of_content
 def test_every_dependency_has_its_reason():
     """Each dependency of the core, and each tool of its developers, has a paragraph that says why it is there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    wanted = [
+        *project["project"]["dependencies"],
+        *(name for extra in project["project"]["optional-dependencies"].values() for name in extra),
+        *project["dependency-groups"]["dev"],
+    ]
     names = [re.match(r"[\w-]+", requirement)[0] for requirement in wanted]
     page = (ROOT / "docs/decisions/0002-dependencies.md").read_text(encoding="utf-8")
 
