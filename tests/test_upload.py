@@ -54,6 +54,24 @@ def test_discard_after_finish_keeps_the_file(store):
     assert [f.id for f in store] == [file.id]
 
 
+def test_what_finish_is_told_replaces_what_begin_was(store):
+    """Purpose and expiry may be known only after the bytes; what is wrong with them leaves nothing."""
+    with store.begin("a.bin", purpose="batch", expires_after=60) as upload:
+        upload.write(b"x")
+        file = upload.finish(purpose="vision", expires_after=3600)
+    with store.begin("a.bin", purpose="batch", expires_after=60) as upload:
+        kept = upload.finish()
+
+    assert store.get(file.id) == file
+    assert (file.purpose, file.expires_at) == ("vision", file.created_at + 3600)
+    assert (kept.purpose, kept.expires_at) == ("batch", kept.created_at + 60)
+    for wrong in ({"purpose": ""}, {"purpose": "a\nb"}, {"expires_after": 0}):
+        with pytest.raises(InvalidRequest), store.begin("a.bin", purpose="batch") as upload:
+            upload.finish(**wrong)
+        assert upload.ended
+    assert {f.id for f in store} == {file.id, kept.id}
+
+
 def test_limits_and_expectations_hold_while_writing(store):
     """The chunk that passes a limit or the expected size is refused; a wrong size or SHA-256 is refused at the end."""
     with pytest.raises(FileTooLarge), store.begin("a.bin", purpose="batch", max_bytes=5) as upload:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
+from holdall import _arguments as arguments
 from holdall._sources import pieces
 from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
-from holdall.model import FileObject, encode_meta
+from holdall.model import FileObject, FilePurpose, encode_meta
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,15 +86,22 @@ class Upload:
         with self._guard:
             self._staged.write(chunk)
 
-    def finish(self) -> FileObject:
+    def finish(
+        self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
+    ) -> FileObject:
         """Let the file appear, and return what was stored. Once this returns, every reader sees all of it.
 
+        `purpose` and `expires_after` replace what `begin` was given, for callers who are told only after the bytes.
         If this raises, the file is not there and the upload is discarded. `IntegrityError` if the bytes are not the
         expected ones.
         """
         try:
             if self._ended:
                 raise InvalidRequest("cannot finish an upload that has ended; begin another", operation="create")
+            if purpose is not None:
+                self._fields["purpose"] = arguments.purpose(purpose)
+            if (lifetime := arguments.lifetime(expires_after)) is not None:
+                self._fields["expires_at"] = self._fields["created_at"] + lifetime
             file = self._checked()
             with self._guard:
                 self._staged.publish(encode_meta(file))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from holdall.aio._threads import Threads
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
     from holdall._upload import Upload
     from holdall.backend import Buffer
-    from holdall.model import FileObject
+    from holdall.model import FileObject, FilePurpose
 
 __all__ = ["AsyncUpload"]
 
@@ -38,9 +40,12 @@ class AsyncUpload:
         """See `Upload.write`. Its memory must not be changed before this returns."""
         await self._threads.run(self._upload.write, chunk)
 
-    async def finish(self) -> FileObject:
+    async def finish(
+        self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
+    ) -> FileObject:
         """See `Upload.finish`. A cancel scope waits for it; `AsyncFileStore.create` says what asyncio's cancel does."""
-        return await self._threads.run(self._upload.finish, undo=self._delete_again)
+        finish = partial(self._upload.finish, purpose=purpose, expires_after=expires_after)
+        return await self._threads.run(finish, undo=self._delete_again)
 
     async def discard(self) -> None:
         """See `Upload.discard`."""

@@ -1,0 +1,38 @@
+"""The Files API over HTTP: what the official SDK talks to, in front of any store.
+
+`create_app` is a whole service, `create_router` the routes for a FastAPI application of your own.
+It needs the extra: `pip install 'holdall[server]'`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdall.server._app import create_app
+    from holdall.server._router import create_router
+
+__all__ = ["create_app", "create_router"]
+
+_HOME = {"create_app": "_app", "create_router": "_router"}
+_EXTRA = frozenset({"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'holdall.server' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"holdall.server.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        raise ModuleNotFoundError(
+            f"holdall.server needs {error.name}, which is not installed: pip install 'holdall[server]'", name=error.name
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

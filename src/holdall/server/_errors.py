@@ -1,0 +1,140 @@
+"""Every failure as the Files API tells it: a status, and the envelope of which all four members are always there.
+
+What a response says is written here. The messages of holdall's own errors name paths and URLs of the storage: they are
+for the log of the operator, never for the client.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic_core
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from holdall.errors import (
+    FileNotFound,
+    FileTooLarge,
+    HoldallError,
+    IntegrityError,
+    InvalidRequest,
+    NotSupported,
+    StorageFull,
+    StorageUnavailable,
+)
+
+__all__ = ["APIError", "error_response", "not_found", "respond"]
+
+_log = logging.getLogger("holdall.server")
+
+RETRY_AFTER_SECONDS = 1
+# What the SDK obeys in place of its own rule, which is to repeat every 5xx: the whole body would be sent again.
+_NO_RETRY = {"x-should-retry": "false"}
+_SHOWN_CHARACTERS = 140
+
+
+class APIError(Exception):
+    """A failure to be told to the client as it stands here."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+def error_response(error: APIError) -> Response:
+    """The envelope."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+    return Response(pydantic_core.to_json(body), error.status, headers=error.headers, media_type="application/json")
+
+
+def respond(request: Request, error: Exception) -> Response:
+    """The response to any exception. What the client cannot have caused is logged, with its traceback."""
+    told = _translated(error)
+    if told.status >= 500:
+        # The path as a whole is the client's text; what stands in the log must stay on its line.
+        _log.error("%s %r failed: %s", request.method, request.url.path, error, exc_info=_trace(error))
+    return error_response(told)
+
+
+def not_found(what: str, given: str, param: str) -> APIError:
+    """The error for an id that is none, or of nothing: one cannot be told from the other."""
+    shown = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "…"
+    return APIError(404, f"No such {what} object: {shown}", param=param)
+
+
+def _trace(error: Exception) -> Exception | None:
+    # A full disk or a storage that is away is explained by its message; the rest is for who mends the program.
+    return None if isinstance(error, (APIError, StorageFull, StorageUnavailable)) else error
+
+
+def _translated(error: Exception) -> APIError:
+    if isinstance(error, APIError):
+        return error
+    if isinstance(error, HoldallError):
+        return _of_the_store(error)
+    if isinstance(error, RequestValidationError):
+        return _of_an_argument(error)
+    if isinstance(error, HTTPException):
+        return _of_the_framework(error)
+    if isinstance(error, ClientDisconnect):
+        return APIError(400, "The request ended before its body was complete.")
+    return APIError(500, "The server had an error while processing your request.")
+
+
+def _of_the_store(error: HoldallError) -> APIError:  # noqa: PLR0911 - a table
+    match error:
+        case FileNotFound():
+            return not_found("File", error.file_id or "", "id")
+        case FileTooLarge():
+            return APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
+        case InvalidRequest() if error.backend is None:
+            # It is about an argument alone, and says what is wrong with it.
+            return APIError(400, str(error))
+        case InvalidRequest():
+            return _unavailable()  # the store was closed: the server is about to stop
+        case IntegrityError() if error.operation == "create":
+            return APIError(400, "The bytes received are not the ones announced; send them again.", param="file")
+        case StorageFull():
+            return APIError(507, "The storage is full.", code="storage_full", headers=_NO_RETRY)
+        case StorageUnavailable():
+            return _unavailable()
+        case NotSupported():
+            return APIError(501, "The storage of this server cannot do that.", code="not_supported", headers=_NO_RETRY)
+        case _:
+            return APIError(500, "The storage failed.", code="storage_error")
+
+
+def _unavailable() -> APIError:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return APIError(503, "The storage is unavailable; try again.", code="storage_unavailable", headers=headers)
+
+
+def _of_an_argument(error: RequestValidationError) -> APIError:
+    first: Mapping[str, Any] = error.errors()[0]
+    param = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str)), None)
+    return APIError(400, f"Invalid value for {param!r}: {first['msg']}", param=param, code="invalid_value")
+
+
+def _of_the_framework(error: HTTPException) -> APIError:
+    phrase = http.HTTPStatus(error.status_code).phrase
+    message = error.detail if isinstance(error.detail, str) else phrase
+    return APIError(error.status_code, message, headers=error.headers)

@@ -1,0 +1,98 @@
+"""What the Files API answers, for the OpenAPI document; and how a stored file is written in it."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from holdall.model import FileObject, FilePage, FilePurpose
+
+__all__ = ["INPUT_PURPOSES", "Deleted", "Envelope", "File", "FileList", "file_body", "page_body"]
+
+INPUT_PURPOSES = (
+    FilePurpose.ASSISTANTS,
+    FilePurpose.BATCH,
+    FilePurpose.FINE_TUNE,
+    FilePurpose.VISION,
+    FilePurpose.USER_DATA,
+    FilePurpose.EVALS,
+)
+"""Those a client may give; the others are for files that a service made."""
+
+
+class File(BaseModel):
+    """A stored file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: Literal["uploaded", "processed", "error"]
+    status_details: str | None
+
+
+class FileList(BaseModel):
+    """A page of files. `last_id` is the `after` of the next one."""
+
+    object: Literal["list"]
+    data: list[File]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class Deleted(BaseModel):
+    """A file that is gone."""
+
+    id: str
+    object: Literal["file"]
+    deleted: bool
+
+
+class Problem(BaseModel):
+    """What went wrong. All four members are always there."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Envelope(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: Problem
+
+
+def file_body(file: FileObject) -> dict[str, Any]:
+    """A file as the API writes it: its fields and no others, since clients compiled from its description refuse them.
+
+    Whatever is stored is whole and usable, so its status is the last one: the SDK waits for that.
+    """
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": file.created_at,
+        "expires_at": file.expires_at,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def page_body(page: FilePage) -> dict[str, builtins.object]:
+    """A page of a listing as the API writes it."""
+    return {
+        "object": "list",
+        "data": [file_body(file) for file in page.data],
+        "first_id": page.first_id,
+        "last_id": page.last_id,
+        "has_more": page.has_more,
+    }

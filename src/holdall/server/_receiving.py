@@ -1,0 +1,150 @@
+"""From a form to a stored file: the fields before or after the bytes, the bytes straight into the store."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from holdall._sources import CHUNK_BYTES
+from holdall.aio import AsyncFileStore
+from holdall.aio._upload import AsyncUpload
+from holdall.model import FileObject, FilePurpose
+from holdall.server._errors import APIError
+from holdall.server._models import INPUT_PURPOSES
+from holdall.server._multipart import FormData, Part
+
+__all__ = ["ExpiresAfter", "expiry_of", "purpose_of", "receive_file"]
+
+BATCH_SECONDS = 30 * 24 * 3600
+"""How long a file for a batch is kept unless its uploader says otherwise; all others are kept for ever."""
+# What boundaries, headers and fields of a form add to the file.
+_FORM_BYTES = 1024 * 1024
+_MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}").fullmatch
+_FIELDS = frozenset({"purpose", "expires_after", "expires_after[anchor]", "expires_after[seconds]"})
+
+
+class ExpiresAfter(BaseModel):
+    """When the file is to go: so many seconds after it was created."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    anchor: str = Field(pattern="^created_at$")
+    seconds: int = Field(ge=3600, le=2_592_000)
+
+
+async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
+    """Store the file of a form, as it arrives; nothing is stored unless all of the body has come and is right."""
+    _check_length(request, store)
+    fields: dict[str, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        incoming: _Incoming | None = None
+        async for part in FormData.of(request):
+            if part.name == "file":
+                if incoming is not None:
+                    raise APIError(400, "The form has more than one file.", param="file")
+                incoming = _Incoming(store, part, stack)
+                await incoming.take_all(part)
+            elif part.name in _FIELDS:
+                if part.name in fields:
+                    raise APIError(400, "The form has this field more than once.", param=part.name)
+                fields[part.name] = await part.text()
+                if part.name == "purpose":
+                    # Before the bytes, if it stands there: nobody is to send gigabytes to learn of a typing error.
+                    purpose_of(fields["purpose"])
+        if incoming is None:
+            raise APIError(400, "Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        purpose = purpose_of(fields.get("purpose"))
+        return await incoming.finish(purpose, _expiry(fields, purpose))
+
+
+def purpose_of(text: Any) -> FilePurpose:
+    """The purpose that a client gave. Those of files that a service makes are not for clients to give."""
+    if text is None:
+        raise APIError(
+            400, "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
+        )
+    if text not in INPUT_PURPOSES:
+        allowed = ", ".join(INPUT_PURPOSES)
+        raise APIError(400, f"Invalid purpose; it must be one of: {allowed}.", param="purpose", code="invalid_value")
+    return FilePurpose(text)
+
+
+def expiry_of(given: ExpiresAfter | None, purpose: FilePurpose) -> int | None:
+    """After how many seconds a file expires; None: never."""
+    if given is not None:
+        return given.seconds
+    return BATCH_SECONDS if purpose is FilePurpose.BATCH else None
+
+
+def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
+    whole = fields.get("expires_after")
+    members = {
+        name: fields[f"expires_after[{name}]"] for name in ("anchor", "seconds") if f"expires_after[{name}]" in fields
+    }
+    if whole is None and not members:
+        return expiry_of(None, purpose)
+    try:
+        if whole is not None:
+            return expiry_of(ExpiresAfter.model_validate_json(whole), purpose)
+        return expiry_of(ExpiresAfter.model_validate(members), purpose)
+    except ValidationError:
+        raise APIError(
+            400,
+            "Invalid expires_after: its anchor must be 'created_at', and its seconds 3600 to 2592000.",
+            param="expires_after",
+            code="invalid_value",
+        ) from None
+
+
+def _check_length(request: Request, store: AsyncFileStore) -> None:
+    """Refuse a body that says it is too large before any of it is read; one that says nothing is counted."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > store.max_bytes + _FORM_BYTES:
+        raise APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
+
+
+class _Incoming:
+    """The bytes of one file. Few of them are stored in one call when all are there; many as they come."""
+
+    def __init__(self, store: AsyncFileStore, part: Part, stack: contextlib.AsyncExitStack) -> None:
+        if not part.filename:
+            raise APIError(400, "The file has no filename.", param="file")
+        self._store = store
+        self._filename = part.filename
+        self._content_type = part.content_type if part.content_type and _MEDIA_TYPE(part.content_type) else None
+        self._stack = stack
+        self._waiting = bytearray()
+        self._upload: AsyncUpload | None = None
+
+    async def take_all(self, part: Part) -> None:
+        async for chunk in part:
+            self._waiting += chunk
+            if len(self._waiting) >= CHUNK_BYTES:
+                await self._write()
+
+    async def finish(self, purpose: FilePurpose, expires_after: int | None) -> FileObject:
+        if self._upload is None:
+            return await self._store.create(
+                self._filename,
+                self._waiting,
+                purpose=purpose,
+                expires_after=expires_after,
+                content_type=self._content_type,
+            )
+        if self._waiting:
+            await self._write()
+        return await self._upload.finish(purpose=purpose, expires_after=expires_after)
+
+    async def _write(self) -> None:
+        if self._upload is None:
+            # The purpose may stand behind the bytes: the one said here is replaced when they have come.
+            begun = await self._store.begin(
+                self._filename, purpose=FilePurpose.USER_DATA, content_type=self._content_type
+            )
+            self._upload = await self._stack.enter_async_context(begun)
+        await self._upload.write(self._waiting)
+        self._waiting.clear()

@@ -1,0 +1,55 @@
+"""Routes that answer every failure with the envelope, in whatever application they are mounted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from holdall.server._errors import respond
+
+__all__ = ["FilesRoute", "until_answered"]
+
+_UNTIL_ANSWERED = "holdall.until_answered"
+
+
+class FilesRoute(APIRoute):
+    """What goes wrong in a route, its dependencies or its arguments, becomes the Files API's error.
+
+    Not by handlers of the application: they would be the application's to install, and would change its own routes.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; when the answer has been sent or given up, release what `until_answered` holds."""
+        async with contextlib.AsyncExitStack() as stack:
+            scope[_UNTIL_ANSWERED] = stack
+            try:
+                await super().handle(scope, receive, send)
+            except HTTPException as error:
+                # The method is none of this path's.
+                await respond(Request(scope), error)(scope, receive, send)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, whose every exception is an answer."""
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except Exception as error:  # noqa: BLE001 - told in the envelope, and logged
+                return respond(request, error)
+
+        return handler
+
+
+def until_answered(request: Request) -> contextlib.AsyncExitStack:
+    """What is entered here is left when the answer has been sent, or the client has gone."""
+    # FastAPI's own dependencies with yield end before or after the answer, depending on its version.
+    stack: contextlib.AsyncExitStack = request.scope[_UNTIL_ANSWERED]
+    return stack

@@ -1,0 +1,168 @@
+"""The routes of the Files API, for any FastAPI application."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import pydantic_core
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from holdall.aio import AsyncFileStore
+from holdall.errors import InvalidRequest
+from holdall.server._content import content_response
+from holdall.server._errors import APIError, not_found
+from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, FileList, file_body, page_body
+from holdall.server._receiving import receive_file
+from holdall.server._route import FilesRoute, until_answered
+from holdall.store import FileStore
+
+__all__ = ["StoreSource", "create_router", "json_response", "store_of"]
+
+StoreSource = (
+    AsyncFileStore
+    | FileStore
+    | Callable[
+        [Any], AsyncFileStore | Awaitable[AsyncFileStore] | contextlib.AbstractAsyncContextManager[AsyncFileStore]
+    ]
+)
+
+_STORE = "holdall.store"
+_MOST_LISTED = 10_000
+
+
+def create_router(store: StoreSource, *, authenticate: Callable[..., Any] | None = None) -> APIRouter:
+    """The routes `/files…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
+
+    `store` is a store, which stays the caller's to close; or a function from who asks to their store. It is given
+    what the dependency `authenticate` returned, may be asynchronous, and may return an asynchronous context manager
+    that is left when the request has been answered. `authenticate` is an ordinary FastAPI dependency and refuses by
+    raising `HTTPException`; without one, everybody may do everything.
+
+    Every failure is answered in the envelope of the Files API, whatever handlers the application has.
+    """
+    source = AsyncFileStore(store) if isinstance(store, FileStore) else store
+
+    async def resolve(request: Request, who: Any = Depends(authenticate or _anybody)) -> None:  # noqa: B008 - FastAPI's way
+        request.scope[_STORE] = await _store_for(source, who, request)
+
+    router = APIRouter(route_class=FilesRoute, dependencies=[Depends(resolve)], tags=["Files"], responses=_ERRORS)
+    router.add_api_route(
+        "/files", create_file, methods=["POST"], response_model=File, name="create_file", openapi_extra=_FORM
+    )
+    router.add_api_route("/files", list_files, methods=["GET"], response_model=FileList)
+    router.add_api_route("/files/{file_id}", retrieve_file, methods=["GET"], response_model=File)
+    router.add_api_route("/files/{file_id}", delete_file, methods=["DELETE"], response_model=Deleted)
+    router.add_api_route(
+        "/files/{file_id}/content", download_file, methods=["GET"], response_class=Response, responses=_CONTENT
+    )
+    router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
+    # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
+    router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "HEAD", "DELETE"], include_in_schema=False)
+    return router
+
+
+def store_of(request: Request) -> AsyncFileStore:
+    """The store of whoever sent this request."""
+    store: AsyncFileStore = request.scope[_STORE]
+    return store
+
+
+def json_response(body: Any) -> Response:
+    """A body that is right by construction, written without looking at it again."""
+    return Response(pydantic_core.to_json(body), media_type="application/json")
+
+
+async def create_file(request: Request) -> Response:
+    """Upload a file. Its bytes go to the storage as they arrive; the fields may stand before or after them."""
+    return json_response(file_body(await receive_file(request, store_of(request))))
+
+
+async def list_files(
+    request: Request,
+    after: Annotated[str | None, Query(description="The id of the last file of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = _MOST_LISTED,
+    order: Annotated[Literal["asc", "desc"], Query(description="By the time of creation.")] = "desc",
+    purpose: Annotated[str | None, Query(description="Only files with this purpose.")] = None,
+) -> Response:
+    """List files, the newest first."""
+    try:
+        page = await store_of(request).list(after=after, limit=limit, order=order, purpose=purpose)
+    except InvalidRequest as error:
+        if after is not None and error.operation == "list" and error.file_id in {None, after}:
+            raise APIError(
+                400, "Invalid 'after': there is no such file.", param="after", code="invalid_value"
+            ) from error
+        raise
+    return json_response(page_body(page))
+
+
+async def retrieve_file(request: Request, file_id: str) -> Response:
+    """What is known about a file."""
+    return json_response(file_body(await store_of(request).get(file_id)))
+
+
+async def delete_file(request: Request, file_id: str) -> Response:
+    """Delete a file."""
+    await store_of(request).delete(file_id)
+    return json_response({"id": file_id, "object": "file", "deleted": True})
+
+
+async def download_file(request: Request, file_id: str) -> Response:
+    """The bytes of a file: all of them, or one range."""
+    store = store_of(request)
+    return await content_response(request, store, await store.get(file_id))
+
+
+async def no_file(file_id: str) -> Response:
+    """Whatever has a slash in it is no id."""
+    raise not_found("File", file_id, "id")
+
+
+async def _store_for(source: Any, who: Any, request: Request) -> AsyncFileStore:
+    found = source if isinstance(source, AsyncFileStore) else source(who)
+    if inspect.isawaitable(found):
+        found = await found
+    if not isinstance(found, AsyncFileStore):
+        found = await until_answered(request).enter_async_context(found)
+    store: AsyncFileStore = found
+    return store
+
+
+def _anybody() -> None:
+    return None
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Envelope, "description": "The request cannot be done."},
+    "5XX": {"model": Envelope, "description": "The server or its storage failed."},
+}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole file, in its own type.", "content": {"application/octet-stream": _BYTES}},
+    206: {"description": "The range asked for.", "content": {"application/octet-stream": _BYTES}},
+    304: {"description": "The client has it already."},
+}
+# By hand, since the form is parsed by hand.
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "The bytes, with a filename."},
+                        "purpose": {"type": "string", "enum": [str(purpose) for purpose in INPUT_PURPOSES]},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+                    },
+                }
+            }
+        },
+    }
+}
