@@ -1,21 +1,24 @@
 """Walking a store in the order of creation, reading only the metadata that is asked for.
 
 The order is (`created_at`, `id`). For ids that holdall minted that is the order of the ids themselves, so a page
-needs the ids around it and nothing else. One foreign id in the store breaks this; then every metadata is read once.
+needs the ids around it and nothing else. Where an id from elsewhere stands is in its metadata only: each of these is
+read once, its place is remembered, and it is merged into the others.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from holdall.backend import Backend, Capability
 from holdall.errors import InvalidRequest
-from holdall.ids import lower_bound, minted_at_ms, plausible_range
+from holdall.ids import lower_bound, minted_at_ms, plausible_range, time_of_text
 from holdall.model import FileObject, FilePage
 
-__all__ = ["Order", "page_of", "walk"]
+__all__ = ["Listing", "Order", "page_of"]
 
 Order = Literal["asc", "desc"]
 ReadMany = Callable[[Sequence[str]], Iterator[FileObject]]
@@ -23,37 +26,117 @@ ReadMany = Callable[[Sequence[str]], Iterator[FileObject]]
 _FIRST_BATCH = 32
 # As many as object stores name in one answer.
 _LARGEST_BATCH = 1000
+# How many ids tell the density. Two keys each: one answer of an object store to a client that lists keys.
+_LOOK = 480
+_FIRST_WINDOW_MS = 60_000
+# About 200 bytes each.
+_MOST_REMEMBERED = 100_000
 
 
-def walk(
-    backend: Backend, read_many: ReadMany, now_ms: int, *, after: str | None, order: Order, hint: int | None
-) -> Iterator[FileObject]:
-    """All files after the cursor `after`, in order, lazily. `hint` is how many the caller expects to take.
+class Listing:
+    """The files of a backend in order. Safe in many threads.
 
     `read_many` turns ids into files and leaves out those that are absent, expired or corrupt.
     """
-    ordered = Capability.ORDERED_LISTING in backend.capabilities
-    # Without an ordered listing the backend looks at every id anyway: do it once.
-    known = None if ordered else list(backend.list_ids())
-    foreign = _has_foreign_ids(backend, known, now_ms)
-    if not foreign and after is not None and minted_at_ms(after, now_ms) is None:
-        # The looks outside cannot see an id from elsewhere that happens to lie among ours.
-        if next(read_many([after]), None) is None:
+
+    def __init__(self, backend: Backend, read_many: ReadMany) -> None:
+        self._backend = backend
+        self._read_many = read_many
+        # Of ids from elsewhere. Entries never change, so a place once known stays. Replaced as a whole, never changed.
+        self._created_at: dict[str, int] = {}
+
+    def walk(self, now_ms: int, *, after: str | None, order: Order, hint: int | None) -> Iterator[FileObject]:
+        """All files after the cursor `after`, in order, lazily. `hint` is how many the caller expects to take."""
+        if Capability.ORDERED_LISTING in self._backend.capabilities:
+            ids, fresh = self._by_ranges(now_ms, after, order, hint)
+        else:
+            ids, fresh = self._by_looking_at_all(now_ms, after, order)
+        size = min(hint or _LARGEST_BATCH, _LARGEST_BATCH)
+        while batch := list(itertools.islice(ids, size)):
+            yield from self._files(batch, fresh)
+            size = min(max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
+
+    def _by_ranges(
+        self, now_ms: int, after: str | None, order: Order, hint: int | None
+    ) -> tuple[Iterator[str], dict[str, FileObject]]:
+        first, last = plausible_range(now_ms)
+        # Ids from elsewhere are spread over the whole range of text, those of holdall lie in a narrow one: two looks
+        # outside of it find them, at any size of the store. One that lies inside by chance could be told from ours
+        # only by looking at every id; its place is that of its text.
+        below = list(self._backend.list_ids(before=first))
+        above = list(self._backend.list_ids(after=last))
+        places, fresh = self._places([*below, *above])
+        if after is not None and after not in places.created_at and not first <= after <= last:
             raise _unknown_cursor(after)
-        foreign = True
-    if foreign:
-        yield from _walk_by_reading(backend, read_many, now_ms, after=after, order=order)
-        return
-    if known is not None:
-        ids = _slice(known, after, order)
-    elif order == "asc":
-        ids = backend.list_ids(after=after)
-    else:
-        ids = _descending(backend, now_ms, before=after, wanted=hint or _LARGEST_BATCH)
-    size = min(hint or _LARGEST_BATCH, _LARGEST_BATCH)
-    while batch := list(itertools.islice(ids, size)):
-        yield from read_many(batch)
-        size = min(max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
+        floor, ceiling = (below[-1] if below else None), (above[0] if above else None)
+        if order == "asc":
+            start = floor if after is None else max(floor or "", places.own_start(after))
+            own = self._backend.list_ids(after=start, before=ceiling)
+        else:
+            ends = [end for end in (ceiling, None if after is None else places.own_stop(after)) if end is not None]
+            own = _descending(
+                self._backend, now_ms, floor=floor, before=min(ends, default=None), wanted=hint or _LARGEST_BATCH
+            )
+        return places.merged(own, after, order), fresh
+
+    def _by_looking_at_all(
+        self, now_ms: int, after: str | None, order: Order
+    ) -> tuple[Iterator[str], dict[str, FileObject]]:
+        known = list(self._backend.list_ids())
+        foreign = {i: None for i in known if minted_at_ms(i, now_ms) is None}
+        places, fresh = self._places(list(foreign))
+        if after is not None and after not in places.created_at and minted_at_ms(after, now_ms) is None:
+            raise _unknown_cursor(after)
+        own = (i for i in (known if order == "asc" else reversed(known)) if i not in foreign)
+        return places.merged(own, after, order), fresh
+
+    def _places(self, foreign: list[str]) -> tuple[_Places, dict[str, FileObject]]:
+        """Where these ids stand, and the files that had to be read to know it."""
+        remembered = self._created_at
+        created_at = {i: remembered[i] for i in foreign if i in remembered}
+        fresh = {f.id: f for f in self._read_many([i for i in foreign if i not in created_at])} if foreign else {}
+        created_at |= {f.id: f.created_at for f in fresh.values()}
+        self._created_at = dict(itertools.islice(created_at.items(), _MOST_REMEMBERED))
+        return _Places(created_at), fresh
+
+    def _files(self, batch: list[str], fresh: dict[str, FileObject]) -> Iterator[FileObject]:
+        if fresh.keys().isdisjoint(batch):
+            return self._read_many(batch)
+        found = {f.id: f for f in self._read_many([i for i in batch if i not in fresh])} | fresh
+        return (found[i] for i in batch if i in found)
+
+
+class _Places:
+    """Where ids stand in the order: those of holdall by their text, the others by `created_at`."""
+
+    def __init__(self, created_at: dict[str, int]) -> None:
+        self.created_at = created_at
+
+    def of(self, file_id: str) -> tuple[int, str]:
+        """Seconds and the id."""
+        seconds = self.created_at.get(file_id)
+        return time_of_text(file_id) // 1000 if seconds is None else seconds, file_id
+
+    def own_start(self, cursor: str) -> str:
+        """A text that no id of holdall's after the cursor lies below."""
+        seconds = self.created_at.get(cursor)
+        return cursor if seconds is None else lower_bound(seconds * 1000)
+
+    def own_stop(self, cursor: str) -> str:
+        """A text that no id of holdall's before the cursor lies above."""
+        seconds = self.created_at.get(cursor)
+        return cursor if seconds is None else lower_bound(seconds * 1000 + 1000)
+
+    def merged(self, own: Iterator[str], after: str | None, order: Order) -> Iterator[str]:
+        """`own`, which are in order, and the others, as far as they come after the cursor."""
+        ids, descending = own, order == "desc"
+        if self.created_at:
+            others = sorted(self.created_at, key=self.of, reverse=descending)
+            ids = heapq.merge(own, others, key=self.of, reverse=descending)
+        if after is None:
+            return ids
+        cursor = self.of(after)
+        return (i for i in ids if (self.of(i) < cursor if descending else self.of(i) > cursor))
 
 
 def page_of(files: Iterator[FileObject], limit: int | None) -> FilePage:
@@ -68,45 +151,6 @@ def page_of(files: Iterator[FileObject], limit: int | None) -> FilePage:
     )
 
 
-def _has_foreign_ids(backend: Backend, known: list[str] | None, now_ms: int) -> bool:
-    if known is not None:
-        return any(minted_at_ms(file_id, now_ms) is None for file_id in known)
-    first, last = plausible_range(now_ms)
-    # Ids from elsewhere are spread over the whole range of text, those of holdall lie in a narrow one:
-    # two looks outside of it tell, at any size of the store.
-    return (
-        next(backend.list_ids(before=first), None) is not None or next(backend.list_ids(after=last), None) is not None
-    )
-
-
-def _walk_by_reading(
-    backend: Backend, read_many: ReadMany, now_ms: int, *, after: str | None, order: Order
-) -> Iterator[FileObject]:
-    ids = backend.list_ids()
-    files: list[FileObject] = []
-    while batch := list(itertools.islice(ids, _LARGEST_BATCH)):
-        files += read_many(batch)
-    files.sort(key=_position, reverse=order == "desc")
-    if after is not None:
-        cursor = _cursor_position(files, after, now_ms)
-        files = [f for f in files if (_position(f) > cursor if order == "asc" else _position(f) < cursor)]
-    yield from files
-
-
-def _position(file: FileObject) -> tuple[int, str]:
-    return file.created_at, file.id
-
-
-def _cursor_position(files: list[FileObject], after: str, now_ms: int) -> tuple[int, str]:
-    for file in files:
-        if file.id == after:
-            return _position(file)
-    ms = minted_at_ms(after, now_ms)
-    if ms is None:
-        raise _unknown_cursor(after)
-    return ms // 1000, after
-
-
 def _unknown_cursor(after: str) -> InvalidRequest:
     return InvalidRequest(
         f"cannot list after {after}: no such file, and its place in the order cannot be told from its id; "
@@ -116,45 +160,48 @@ def _unknown_cursor(after: str) -> InvalidRequest:
     )
 
 
-def _slice(ids: list[str], after: str | None, order: Order) -> Iterator[str]:
-    if order == "asc":
-        return (i for i in ids if after is None or i > after)
-    return (i for i in reversed(ids) if after is None or i < after)
-
-
-def _descending(backend: Backend, now_ms: int, *, before: str | None, wanted: int) -> Iterator[str]:
-    """Ids below `before`, greatest first, from a backend that can only list upwards.
+def _descending(backend: Backend, now_ms: int, *, floor: str | None, before: str | None, wanted: int) -> Iterator[str]:
+    """Ids between `floor` and `before`, greatest first, from a backend that can only list upwards.
 
     Gallops back through windows of time, each longer than the one before, so that the newest `wanted` ids are found
     in few steps whether the last one is a second or a year old. A window that holds many more is left after a look at
-    its first ids, whose density tells how long the next one should be; where it misleads, what is left is halved.
+    its first ids, whose density tells where the last ones are if they go on like this. If they don't, their end is
+    searched from there: in growing steps while there are more, in shrinking ones once there are none.
     """
     first, _ = plausible_range(now_ms)
-    upper_ms = now_ms + 1 if before is None else min(minted_at_ms(before, now_ms) or now_ms, now_ms) + 1
-    window_ms = 60_000
-    upper = before
-    even = True  # as long as the density of a crowded window has not misled
-    most = max(2 * wanted, _LARGEST_BATCH)
-    crowded_ms = upper_ms  # when there is known to be one; the same as upper_ms: nothing is known
-    # The last window is open to the left of the earliest time an id can have.
+    upper, upper_ms = before, now_ms + 1 if before is None else min(time_of_text(before), now_ms) + 1
+    most = max(2 * wanted, _LOOK)
+    window_ms = _FIRST_WINDOW_MS
+    # Of the last window that held too many: the time of the latest id seen, and for how long there were `most` of them.
+    crowd_ms: int | None = None
+    span_ms = step_ms = 1
+    even = True  # as long as the density has not misled
     while upper is None or upper > first:
-        lower_ms = upper_ms - window_ms
-        lower = lower_bound(lower_ms)
+        if crowd_ms is None:
+            lower_ms = upper_ms - window_ms
+        elif even:
+            lower_ms = max(upper_ms - max(span_ms // 2, 1), crowd_ms)
+        else:
+            lower_ms = crowd_ms + min(step_ms, (upper_ms - crowd_ms) // 2)
+        # The last window goes beyond the earliest time an id can have.
+        lower = text if (text := lower_bound(lower_ms)) > first else floor
         found = list(itertools.islice(backend.list_ids(after=lower, before=upper), most))
-        if len(found) == most and window_ms > 1:
-            oldest, crowded_ms = (minted_at_ms(i, now_ms) or lower_ms for i in (found[0], found[-1]))
-            gap_ms = upper_ms - crowded_ms
-            window_ms = max(1, min((crowded_ms - oldest) // 2 if even else gap_ms // 2, gap_ms, window_ms // 2))
+        if len(found) == most and upper_ms - lower_ms > 1:
+            even = crowd_ms is None
+            crowd_ms = time_of_text(found[-1])
+            span_ms = max(crowd_ms - time_of_text(found[0]), 1)
+            step_ms = max(8 * step_ms, math.isqrt(span_ms * max(upper_ms - crowd_ms, 1)))
             continue
         if len(found) == most:
             # So many in one millisecond can only be taken together.
             found = list(backend.list_ids(after=lower, before=upper))
         yield from reversed(found)
+        if lower == floor:
+            return
         upper, upper_ms = lower, lower_ms
-        left_ms = upper_ms - crowded_ms
-        if left_ms > 0:
-            even = even and bool(found)
-            window_ms = min(left_ms, window_ms * 2) if found else max(left_ms // 2, 1)
+        if crowd_ms is not None and crowd_ms < upper_ms:
+            even = bool(found)
+            step_ms = math.isqrt(span_ms * (upper_ms - crowd_ms))
         else:
-            crowded_ms = upper_ms
-            window_ms *= 2 if len(found) * 2 >= wanted else 8
+            window_ms = max(span_ms // 2, 1) if crowd_ms is not None else window_ms * (2 if found else 16)
+            crowd_ms, even, step_ms = None, True, 1

@@ -24,6 +24,7 @@ __all__ = [
     "lower_bound",
     "minted_at_ms",
     "plausible_range",
+    "time_of_text",
 ]
 
 PREFIX = "file-"
@@ -36,6 +37,8 @@ _MINTED_RECASED = re.compile(r"file-(?=.*[A-F])[0-9a-fA-F]{32}").fullmatch
 # No id was minted before 2026; one minted over a day ahead of this machine's clock is not ours either.
 _EARLIEST_MS = 1_767_225_600_000
 _SKEW_MS = 86_400_000
+_LATEST_MS = (1 << 48) - 1
+_DIGITS_OF_TIME = re.compile(r"file-([0-9a-f]{0,12})(.?)").match
 
 _SHOWN_CHARACTERS = 60
 
@@ -76,9 +79,23 @@ def minted_at_ms(file_id: str, now_ms: int | None = None) -> int | None:
     return ms if _EARLIEST_MS <= ms <= latest else None
 
 
+def time_of_text(text: str) -> int:
+    """What stands where an id of holdall's has its time, in milliseconds, whoever minted it.
+
+    Never decreases in the order of text: what is no digit counts as the digits that it sorts next to.
+    """
+    found = _DIGITS_OF_TIME(text)
+    if found is None:
+        return 0
+    digits, other = found.groups()
+    if len(digits) < 12 and other > "9":
+        digits = (digits if other > "f" else f"{digits}9").ljust(12, "f")
+    return int(digits.ljust(12, "0"), 16)
+
+
 def lower_bound(ms: int) -> str:
     """A text that sorts before every id minted at `ms` (Unix milliseconds) or later, and after every earlier one."""
-    return f"{PREFIX}{max(ms, 0):012x}"
+    return f"{PREFIX}{min(max(ms, 0), _LATEST_MS):012x}"
 
 
 def plausible_range(now_ms: int) -> tuple[str, str]:

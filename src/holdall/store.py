@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from holdall import _arguments as arguments
 from holdall import ids
 from holdall._guard import Guard
-from holdall._listing import page_of, walk
+from holdall._listing import Listing, page_of
 from holdall._reader import RangeReader, read_exactly
 from holdall._sources import CHUNK_BYTES, chunks, size_hint
 from holdall._upload import Upload, too_large
@@ -73,6 +73,7 @@ class FileStore:
         self._closed = False
         self._close_lock = threading.Lock()
         self._reported: set[str] = set()
+        self._listing = Listing(backend, self._read_many)
 
     @property
     def url(self) -> StoreURL | None:
@@ -356,7 +357,7 @@ class FileStore:
         direction = arguments.order(order)
         # One more than the page tells whether another follows.
         hint = None if limit is None else limit + 1
-        files = walk(self._backend, self._read_many, int(self._clock() * 1000), after=after, order=direction, hint=hint)
+        files = self._listing.walk(int(self._clock() * 1000), after=after, order=direction, hint=hint)
         return self._guarded_walk(files, purpose)
 
     def _guarded_walk(self, files: Iterator[FileObject], purpose: FilePurpose | str | None) -> Iterator[FileObject]:
