@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never PYTHONPATH=.tools/uv .tools/uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help demo test check docs format lock clean
+.PHONY: help demo test check bench docs format lock clean
 
 help:   ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: .venv/.synced   ## format, lint, types, duplicates, lock file
 	@$(RUN)/mypy
 	@$(RUN)/pylint --score=n src
 	@$(UV) lock --check --quiet
+
+bench: .venv/.benched   ## measure beside peers and floors; ARGS='--quick --only local.create' for a part
+	@$(RUN)/python -m benchmarks $(ARGS)
 
 docs: .venv/.synced   ## write the generated pages of the documentation
 	@$(RUN)/python -m tests.conformance.pages
@@ -43,4 +46,9 @@ clean:   ## remove everything that make has made
 
 .venv/.synced: uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | .tools/uv/bin/uv
 	@$(UV) sync --frozen --quiet --all-packages --all-extras --python $(PYTHON)
+	@touch $@
+
+# What benchmarks/ compares with; setting up anew removes it, hence after.
+.venv/.benched: .venv/.synced
+	@$(UV) sync --frozen --quiet --all-packages --all-extras --group bench --python $(PYTHON)
 	@touch $@
