@@ -16,13 +16,13 @@ from holdall import ids
 from holdall._guard import Guard
 from holdall._listing import Listing, page_of
 from holdall._reader import RangeReader, read_exactly
+from holdall._skipped import Skipped
 from holdall._sources import CHUNK_BYTES, chunks, size_hint
 from holdall._upload import Upload, too_large
 from holdall.backend import Capability
 from holdall.errors import (
     CorruptMetadata,
     FileNotFound,
-    HoldallError,
     IntegrityError,
     InvalidRequest,
 )
@@ -42,7 +42,6 @@ __all__ = ["FileStore"]
 _log = logging.getLogger("holdall")
 
 _READ_BUFFER_BYTES = 128 * 1024
-_MOST_REPORTED = 10_000
 
 
 class FileStore:
@@ -72,7 +71,7 @@ class FileStore:
         self._name = str(url) if url is not None else type(backend).__name__
         self._closed = False
         self._close_lock = threading.Lock()
-        self._reported: set[str] = set()
+        self._skipped = Skipped()
         self._listing = Listing(backend, self._read_many)
 
     @property
@@ -243,6 +242,18 @@ class FileStore:
         raw = RangeReader(file_id, file.bytes, lambda start: self._open_data(file, start, file.bytes), guard)
         return io.BufferedReader(raw, buffer_size=_READ_BUFFER_BYTES)
 
+    def local_path(self, file_id: str) -> str:
+        """The path of a local file that holds the bytes, for reading only. `NotSupported` where there is none."""
+        self._get(file_id, "local_path")
+        with Guard(self._name, "local_path", file_id):
+            return self._backend.local_path(file_id)
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        """A URL from which anybody can read the bytes for `expires_in` seconds. `NotSupported` where there is none."""
+        self._get(file_id, "signed_url")
+        with Guard(self._name, "signed_url", file_id):
+            return self._backend.signed_url(file_id, expires_in)
+
     def delete(self, file_id: str) -> None:
         """Remove a file. Of several who try at once, one succeeds and the others get `FileNotFound`, where the
         backend declares `EXCLUSIVE_REMOVE`. A file with corrupt metadata can be deleted.
@@ -377,17 +388,10 @@ class FileStore:
             try:
                 file = decode_meta(raw, file_id)
             except CorruptMetadata as error:
-                self._report(file_id, error)
+                self._skipped.report(file_id, error)
                 continue
             if file.expires_at is None or file.expires_at > now:
                 yield file
-
-    def _report(self, file_id: str, error: HoldallError) -> None:
-        if file_id not in self._reported:
-            if len(self._reported) >= _MOST_REPORTED:
-                self._reported.clear()
-            self._reported.add(file_id)
-            _log.warning("left out of listings: %s", error)
 
 
 def _skip(stream: BinaryIO, count: int) -> None:

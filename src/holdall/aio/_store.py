@@ -170,6 +170,14 @@ class AsyncFileStore:
         stream = await self._threads.run(self._store.open, file_id, undo=lambda stream: stream.close())
         return AsyncFileReader(stream, self._threads)
 
+    async def local_path(self, file_id: str) -> str:
+        """See `FileStore.local_path`."""
+        return await self._threads.run(self._store.local_path, file_id)
+
+    async def signed_url(self, file_id: str, expires_in: int) -> str:
+        """See `FileStore.signed_url`."""
+        return await self._threads.run(self._store.signed_url, file_id, expires_in)
+
     async def delete(self, file_id: str) -> None:
         """See `FileStore.delete`."""
         await self._threads.run(self._store.delete, file_id)

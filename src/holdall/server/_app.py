@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request
@@ -14,20 +15,26 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 import holdall
-from holdall.aio import AsyncFileStore, open_async_store
-from holdall.server._errors import respond
+from holdall.aio import AsyncFileStore
+from holdall.server._access import Keys, authenticator
+from holdall.server._errors import APIError, respond
+from holdall.server._quota import Quota
 from holdall.server._router import create_router, json_response
+from holdall.server._tenants import Stores
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
-__all__ = ["create_app"]
+__all__ = ["Background", "create_app"]
 
-Background = Callable[[], Coroutine[Any, Any, None]]
+Background = Callable[[Stores], Coroutine[Any, Any, None]]
 
 
 def create_app(
     store: str | StoreURL | FileStore | AsyncFileStore | None = None,
     *,
+    keys: Keys | None = None,
+    quota: Quota | Callable[[str | None], Quota | None] | None = None,
+    redirect_seconds: int | None = None,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),
     middleware: Sequence[Middleware] = (),
@@ -36,17 +43,22 @@ def create_app(
     """An ASGI application with the Files API at `/v1/files`, `/healthz` and `/readyz`.
 
     `store` is a URL, by default that of `holdall.open_store`, opened when the application starts and closed when it
-    stops; or a store, which stays the caller's to close. `routers` are added beside the Files API, outside of the
-    prefix. `middleware` is put around all of it, the first outermost. `background` are functions that run, each in a
-    task of its own, from when the store is open until just before it is closed; then they are cancelled.
+    stops; or a store, which stays the caller's to close. With `keys`, each request needs one, and sees the files of its
+    tenant, which are kept below the URL; without, everybody sees all there is. `quota` is what a tenant may keep, or a
+    function that says it of each. `redirect_seconds` is that of `create_router`.
+
+    `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
+    outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
+    before it is closed; then they are cancelled. They are given the `Stores`.
     """
-    opened = _Opened(store)
+    quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
+    stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with opened, anyio.create_task_group() as tasks:
+        async with stores, anyio.create_task_group() as tasks:
             for task in background:
-                tasks.start_soon(task)
+                tasks.start_soon(task, stores)
             yield
             tasks.cancel_scope.cancel()
 
@@ -57,11 +69,13 @@ def create_app(
         lifespan=lifespan,
         middleware=list(middleware),
     )
-    app.include_router(create_router(opened.store), prefix=prefix)
+    authenticate = authenticator(keys) if keys else _no_other_site
+    files = create_router(stores.lease, authenticate=authenticate, redirect_seconds=redirect_seconds)
+    app.include_router(files, prefix=prefix)
     for router in routers:
         app.include_router(router)
-    app.include_router(_health(opened))
-    for kind in (HTTPException, RequestValidationError, Exception):
+    app.include_router(_health(stores))
+    for kind in (APIError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _respond)
     return app
 
@@ -70,33 +84,15 @@ async def _respond(request: Request, error: Exception) -> Response:
     return respond(request, error)
 
 
-class _Opened:
-    """The store of an application, from its start to its end."""
-
-    def __init__(self, store: str | StoreURL | FileStore | AsyncFileStore | None) -> None:
-        self._given = AsyncFileStore(store) if isinstance(store, FileStore) else store
-        self._store = self._given if isinstance(self._given, AsyncFileStore) else None
-
-    def store(self, _: Any = None) -> AsyncFileStore:
-        if self._store is None:
-            raise RuntimeError("the application has not started: its lifespan opens the store")
-        return self._store
-
-    async def __aenter__(self) -> None:
-        if not isinstance(self._given, AsyncFileStore):
-            self._store = await open_async_store(self._given)
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._store is not None and self._store is not self._given:
-            await self._store.close()
-            self._store = None
+def _no_other_site(request: Request) -> None:
+    """Without keys, whatever page is open in a browser on this machine could send forms: refuse other sites' pages."""
+    origin = request.headers.get("origin")
+    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        raise APIError(403, "A page of another site may not use this server while it has no API keys.")
 
 
-# What no store holds: asking for it costs one request to the storage, at any size of the store.
-_NO_FILE = "file-" + "0" * 32
-
-
-def _health(opened: _Opened) -> APIRouter:
+def _health(stores: Stores) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
     @router.get("/healthz")
@@ -108,9 +104,7 @@ def _health(opened: _Opened) -> APIRouter:
     async def ready(request: Request) -> Response:
         """Whether the storage answers."""
         try:
-            await opened.store().get(_NO_FILE)
-        except holdall.FileNotFound:
-            return json_response({"status": "ok"})
+            await stores.check()
         except Exception as error:  # noqa: BLE001 - whatever it is, the storage is not ready
             return respond(request, holdall.StorageUnavailable(str(error)))
         return json_response({"status": "ok"})

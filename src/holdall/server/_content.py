@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers
 
 from holdall._sources import CHUNK_BYTES
+from holdall.backend import Capability
 from holdall.model import FileObject
 from holdall.server._errors import APIError
 
@@ -88,8 +89,14 @@ def content_headers(file: FileObject) -> dict[str, str]:
     }
 
 
-async def content_response(request: Request, store: AsyncFileStore, file: FileObject) -> Response:
-    """The answer to GET or HEAD."""
+async def content_response(
+    request: Request, store: AsyncFileStore, file: FileObject, *, redirect_seconds: int | None = None
+) -> Response:
+    """The answer to GET or HEAD.
+
+    Whole files are left to who can do it better, where there is one: to the storage, by a URL that it has signed, if
+    that is wanted (`redirect_seconds`); to a server that sends a local file by itself (`http.response.pathsend`).
+    """
     how = plan(request.method, request.headers, file)
     if how.status == 412:
         raise APIError(412, "The file is not the one that the request's conditions ask for.")
@@ -109,9 +116,14 @@ async def content_response(request: Request, store: AsyncFileStore, file: FileOb
         headers["Content-Range"] = f"bytes {how.start}-{how.stop - 1}/{file.bytes}"
     if request.method == "HEAD":
         return Response(status_code=how.status, headers=headers)
+    if how.status == 200 and redirect_seconds and Capability.SIGNED_URLS in store.capabilities:
+        url = await store.signed_url(file.id, redirect_seconds)
+        return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
     if size <= CHUNK_BYTES:
         content = await store.get_content(file.id, how.start, how.stop)
         return Response(content, how.status, headers=headers)
+    if how.status == 200 and _sends_paths(request) and Capability.LOCAL_PATHS in store.capabilities:
+        return _Path(await store.local_path(file.id), headers)
     reader = await store.open(file.id)
     try:
         await reader.seek(how.start)
@@ -119,6 +131,22 @@ async def content_response(request: Request, store: AsyncFileStore, file: FileOb
         await reader.aclose()
         raise
     return _Streamed(reader, size, how.status, headers)
+
+
+def _sends_paths(request: Request) -> bool:
+    return "http.response.pathsend" in (request.scope.get("extensions") or {})
+
+
+class _Path(Response):
+    """A local file, which the server sends by itself, without copying its bytes through this process's memory."""
+
+    def __init__(self, path: str, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.pathsend", "path": self._path})
 
 
 class _Streamed(Response):

@@ -6,7 +6,6 @@ for the log of the operator, never for the client.
 
 from __future__ import annotations
 
-import http
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from holdall.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from holdall.server._quota import QuotaExceeded
 
 __all__ = ["APIError", "error_response", "not_found", "respond"]
 
@@ -113,6 +113,9 @@ def _of_the_store(error: HoldallError) -> APIError:  # noqa: PLR0911 - a table
             return _unavailable()  # the store was closed: the server is about to stop
         case IntegrityError() if error.operation == "create":
             return APIError(400, "The bytes received are not the ones announced; send them again.", param="file")
+        case QuotaExceeded():
+            message = "Your storage quota is used up; delete files to make room."
+            return APIError(507, message, code="quota_exceeded", headers=_NO_RETRY)
         case StorageFull():
             return APIError(507, "The storage is full.", code="storage_full", headers=_NO_RETRY)
         case StorageUnavailable():
@@ -135,6 +138,5 @@ def _of_an_argument(error: RequestValidationError) -> APIError:
 
 
 def _of_the_framework(error: HTTPException) -> APIError:
-    phrase = http.HTTPStatus(error.status_code).phrase
-    message = error.detail if isinstance(error.detail, str) else phrase
+    message = error.detail if isinstance(error.detail, str) else f"The request failed with {error.status_code}."
     return APIError(error.status_code, message, headers=error.headers)

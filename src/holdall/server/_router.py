@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pydantic_core
@@ -30,24 +31,35 @@ StoreSource = (
     ]
 )
 
-_STORE = "holdall.store"
+_SERVING = "holdall.serving"
 _MOST_LISTED = 10_000
 
 
-def create_router(store: StoreSource, *, authenticate: Callable[..., Any] | None = None) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What a request is about."""
+
+    store: AsyncFileStore
+    redirect_seconds: int | None
+
+
+def create_router(
+    store: StoreSource, *, authenticate: Callable[..., Any] | None = None, redirect_seconds: int | None = None
+) -> APIRouter:
     """The routes `/files…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
 
     `store` is a store, which stays the caller's to close; or a function from who asks to their store. It is given
     what the dependency `authenticate` returned, may be asynchronous, and may return an asynchronous context manager
     that is left when the request has been answered. `authenticate` is an ordinary FastAPI dependency and refuses by
-    raising `HTTPException`; without one, everybody may do everything.
+    raising `HTTPException`; without one, everybody may do everything. With `redirect_seconds`, whole downloads are
+    redirected to a URL signed by the storage that is valid that long, where the storage has such.
 
     Every failure is answered in the envelope of the Files API, whatever handlers the application has.
     """
     source = AsyncFileStore(store) if isinstance(store, FileStore) else store
 
     async def resolve(request: Request, who: Any = Depends(authenticate or _anybody)) -> None:  # noqa: B008 - FastAPI's way
-        request.scope[_STORE] = await _store_for(source, who, request)
+        request.scope[_SERVING] = _Serving(await _store_for(source, who, request), redirect_seconds)
 
     router = APIRouter(route_class=FilesRoute, dependencies=[Depends(resolve)], tags=["Files"], responses=_ERRORS)
     router.add_api_route(
@@ -67,8 +79,7 @@ def create_router(store: StoreSource, *, authenticate: Callable[..., Any] | None
 
 def store_of(request: Request) -> AsyncFileStore:
     """The store of whoever sent this request."""
-    store: AsyncFileStore = request.scope[_STORE]
-    return store
+    return _serving(request).store
 
 
 def json_response(body: Any) -> Response:
@@ -113,8 +124,9 @@ async def delete_file(request: Request, file_id: str) -> Response:
 
 async def download_file(request: Request, file_id: str) -> Response:
     """The bytes of a file: all of them, or one range."""
-    store = store_of(request)
-    return await content_response(request, store, await store.get(file_id))
+    serving = _serving(request)
+    file = await serving.store.get(file_id)
+    return await content_response(request, serving.store, file, redirect_seconds=serving.redirect_seconds)
 
 
 async def no_file(file_id: str) -> Response:
@@ -132,6 +144,11 @@ async def _store_for(source: Any, who: Any, request: Request) -> AsyncFileStore:
     return store
 
 
+def _serving(request: Request) -> _Serving:
+    serving: _Serving = request.scope[_SERVING]
+    return serving
+
+
 def _anybody() -> None:
     return None
 
@@ -145,6 +162,7 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file, in its own type.", "content": {"application/octet-stream": _BYTES}},
     206: {"description": "The range asked for.", "content": {"application/octet-stream": _BYTES}},
     304: {"description": "The client has it already."},
+    307: {"description": "The bytes are at the URL in Location, if the server is set up so."},
 }
 # By hand, since the form is parsed by hand.
 _FORM: dict[str, Any] = {

@@ -1,0 +1,26 @@
+"""What listings leave out, told once."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["Skipped"]
+
+_MOST_REPORTED = 10_000
+
+_log = logging.getLogger("holdall")
+
+
+class Skipped:
+    """The entries of a store that cannot be read, each logged once."""
+
+    def __init__(self) -> None:
+        self._reported: set[str] = set()
+
+    def report(self, file_id: str, error: Exception) -> None:
+        """Log it, unless that was done."""
+        if file_id not in self._reported:
+            if len(self._reported) >= _MOST_REPORTED:
+                self._reported.clear()
+            self._reported.add(file_id)
+            _log.warning("left out of listings: %s", error)

@@ -1,0 +1,145 @@
+"""The store of each tenant, opened when first asked for, and no more of them open than needed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from typing import Self
+
+import anyio
+from anyio import to_thread
+
+from holdall.aio import AsyncFileStore
+from holdall.backend import Backend, Capability
+from holdall.errors import FileNotFound, InvalidRequest
+from holdall.opening import open_store
+from holdall.server._access import check_tenant
+from holdall.server._quota import Ledger, Metered, Quota
+from holdall.store import FileStore
+from holdall.url import StoreURL
+from holdall.wrappers import Prefixed
+from holdall.wrappers._base import Wrapper
+
+__all__ = ["Stores"]
+
+DEFAULT_MOST_OPEN = 64
+_NO_FILE = "file-" + "0" * 32
+
+
+class _Kept(Wrapper):
+    """One storage under several stores: none of them closes it."""
+
+    def close(self) -> None:
+        """Left to whoever opened it."""
+
+
+class _Entry:
+    """The store of one tenant, and how many requests use it."""
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.store: AsyncFileStore | None = None
+        self.users = 0
+
+
+class Stores:
+    """The stores below one URL. An async context manager; entering it opens the storage, leaving it closes all.
+
+    Or one store that is open already, and stays so.
+
+    Where entries are kept by path (`PORTABLE_LAYOUT`), a tenant's store is a root of its own, one segment below the
+    URL; everywhere else it is a `Prefixed` part of the one storage. Either way its listings, cursors and ids reach
+    nothing of another's. The tenant None has the URL itself.
+    """
+
+    def __init__(
+        self,
+        store: str | StoreURL | FileStore | AsyncFileStore | None = None,
+        *,
+        tenants: Callable[[], Iterable[str]] | None = None,
+        quota: Callable[[str | None], Quota | None] | None = None,
+        most_open: int = DEFAULT_MOST_OPEN,
+    ) -> None:
+        """`tenants` names those that there are now; without it there is one, None. `quota` is what each may keep."""
+        self._given = AsyncFileStore(store) if isinstance(store, FileStore) else store
+        if isinstance(self._given, AsyncFileStore) and (tenants or quota):
+            raise InvalidRequest("keys and quotas need the URL of a store, not a store that is open already")
+        self._tenants = tenants
+        self._quota = quota or (lambda _: None)
+        self._most_open = most_open
+        self._root: FileStore | None = None
+        self._entries: dict[str | None, _Entry] = {}
+        # These stay when a store is closed: counting anew costs a look at every file.
+        self._ledgers: dict[str | None, Ledger] = {}
+
+    def tenants(self) -> list[str | None]:
+        """All there are now."""
+        return [None] if self._tenants is None else [*sorted(self._tenants())]
+
+    async def check(self) -> None:
+        """Ask the storage for something that is not there, at any size of the store. Raises what it raises."""
+        async with self.lease(None) as store:
+            with contextlib.suppress(FileNotFound):
+                await store.get(_NO_FILE)
+
+    @contextlib.asynccontextmanager
+    async def lease(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
+        """The store of a tenant, which stays open at least until this is left."""
+        if isinstance(self._given, AsyncFileStore):
+            yield self._given
+            return
+        entry = self._entries.pop(tenant, None) or _Entry()
+        self._entries[tenant] = entry  # the last one is the one used last
+        entry.users += 1
+        try:
+            async with entry.lock:
+                if entry.store is None:
+                    entry.store = AsyncFileStore(await to_thread.run_sync(partial(self._open, tenant)))
+            yield entry.store
+        finally:
+            entry.users -= 1
+            await self._close_idle()
+
+    async def __aenter__(self) -> Self:
+        if not isinstance(self._given, AsyncFileStore):
+            self._root = await to_thread.run_sync(partial(open_store, self._given))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            entries, self._entries = self._entries, {}
+            for entry in entries.values():
+                if entry.store is not None:
+                    await entry.store.close()
+            root, self._root = self._root, None
+            if root is not None:
+                await to_thread.run_sync(root.close)
+
+    def _open(self, tenant: str | None) -> FileStore:
+        root = self._root
+        if root is None:
+            raise RuntimeError("the application has not started: its lifespan opens the store")
+        url: StoreURL | None = None
+        backend: Backend
+        if tenant is None:
+            url, backend = root.url, _Kept(root.backend)
+        elif root.url is not None and Capability.PORTABLE_LAYOUT in root.capabilities:
+            url = root.url.child(check_tenant(tenant))
+            backend = open_store(url).backend
+        else:
+            backend = Prefixed(_Kept(root.backend), check_tenant(tenant))
+        quota = self._quota(tenant)
+        if quota is not None:
+            backend = Metered(backend, self._ledgers.setdefault(tenant, Ledger()), quota)
+        return FileStore(backend, url=url, max_bytes=root.max_bytes)
+
+    async def _close_idle(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for tenant, entry in list(self._entries.items()):
+                if len(self._entries) <= self._most_open:
+                    return
+                if not entry.users:
+                    del self._entries[tenant]
+                    if entry.store is not None:
+                        await entry.store.close()
