@@ -1,0 +1,188 @@
+"""Quotas: what is over one is refused while it arrives, and the count is right whatever happens at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+from tests.fakes import Clock
+from tests.server._serving import serving
+
+import holdall
+from holdall import FileStore
+from holdall.backends.memory import MemoryBackend
+from holdall.server import Keys, Quota, create_app
+from holdall.server._quota import Ledger, Metered, QuotaExceeded
+
+
+def _store(quota, backend=None, clock=None):
+    ledger = Ledger(clock) if clock else Ledger()
+    return FileStore(Metered(backend or MemoryBackend(), ledger, quota))
+
+
+def _put(store, size, name="a"):
+    return store.create(name, b"x" * size, purpose="batch")
+
+
+def test_over_http_a_full_tenant_is_told_so_and_others_are_not(tmp_path):
+    """507 in the envelope, not to be repeated; nothing is left of what was refused; deleting makes room."""
+    keys = Keys("alice:a,bob:b")
+    with serving(create_app(str(tmp_path), keys=keys, quota=Quota(max_bytes=1_000_000))) as running:
+        sdk = {key: openai.OpenAI(base_url=f"{running.url}/v1", api_key=key) for key in "ab"}
+        kept = sdk["a"].files.create(file=("a", b"x" * 600_000), purpose="batch")
+        with pytest.raises(openai.InternalServerError) as refused:
+            sdk["a"].files.create(file=("b", b"x" * 600_000), purpose="batch")
+        assert (refused.value.status_code, refused.value.code) == (507, "quota_exceeded")
+        assert refused.value.response.headers["x-should-retry"] == "false"
+        assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
+
+        assert [f.id for f in sdk["a"].files.list()] == [kept.id]
+        assert list((tmp_path / "alice" / ".staging").iterdir()) == []
+        sdk["b"].files.create(file=("b", b"x" * 600_000), purpose="batch")
+        sdk["a"].files.delete(kept.id)
+        sdk["a"].files.create(file=("b", b"x" * 600_000), purpose="batch")
+
+
+def test_each_tenant_may_have_a_quota_of_its_own(tmp_path):
+    """A function says it of each; None is no bound."""
+    quotas = {"alice": Quota(max_files=1), "bob": None}
+    with serving(create_app(str(tmp_path), keys=Keys("alice:a,bob:b"), quota=quotas.__getitem__)) as running:
+
+        def put(key):
+            form = {"files": {"file": ("a", b"x")}, "data": {"purpose": "batch"}}
+            return httpx.post(f"{running.url}/v1/files", headers={"Authorization": f"Bearer {key}"}, **form).status_code
+
+        assert [put(key) for key in "aabb"] == [200, 507, 200, 200]
+
+
+def test_bytes_and_files_are_both_bounded():
+    """To the last byte and the last file, and no further."""
+    store = _store(Quota(max_bytes=10, max_files=3))
+    _put(store, 10)
+    _put(store, 0)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)
+    _put(store, 0)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 0)
+
+    assert [file.bytes for file in store] == [10, 0, 0]
+
+
+def test_what_was_there_before_counts():
+    """The files of an earlier process are counted when the first new one comes."""
+    backend = MemoryBackend()
+    _put(FileStore(backend), 8)
+    store = _store(Quota(max_bytes=10), backend)
+
+    with pytest.raises(QuotaExceeded):
+        _put(store, 3)
+    _put(store, 2)
+
+
+def test_uploads_at_once_share_what_is_left():
+    """Of twenty uploads with room for five, five are stored, and the room of those that were refused is given back."""
+    store = _store(Quota(max_bytes=500, max_files=19))
+    together = threading.Barrier(20)
+
+    def upload(_):
+        with store.begin("a", purpose="batch") as upload:
+            together.wait(60)
+            try:
+                for _ in range(10):
+                    upload.write(b"x" * 10)
+                return upload.finish().bytes
+            except QuotaExceeded:
+                return 0
+
+    def begin_and_count(n):
+        try:
+            return upload(n)
+        except QuotaExceeded:  # the twentieth file, before its first byte
+            together.wait(60)
+            return 0
+
+    with ThreadPoolExecutor(20) as pool:
+        stored = sum(pool.map(begin_and_count, range(20)))
+
+    assert stored == sum(file.bytes for file in store) <= 500
+    room = 500 - stored
+    if room:
+        _put(store, room)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)
+
+
+def test_room_made_by_others_is_seen():
+    """Refused, it counts anew, though not at every refusal; and what others stored is seen in time."""
+    clock, backend = Clock(), MemoryBackend()
+    store, other = _store(Quota(max_bytes=10), backend, clock), FileStore(backend)
+    file = _put(store, 10)
+    other.delete(file.id)
+    clock.now += 5
+    theirs = _put(store, 4), _put(other, 6)
+    clock.now += 61
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)
+    for file in theirs:
+        store.delete(file.id)
+    _put(store, 10)
+
+
+def test_a_corrupt_file_can_be_deleted_and_the_count_is_right_after():
+    """Its size is unknown: the others are counted anew."""
+    backend = MemoryBackend()
+    staged = backend.stage("file-broken")
+    staged.write(b"x" * 9)
+    staged.publish(b"{}")
+    store = _store(Quota(max_bytes=10, max_files=1), backend)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)
+    store.delete("file-broken")
+    _put(store, 10)
+    with pytest.raises(holdall.FileNotFound):
+        store.delete("file-broken")
+
+
+class _Slow(MemoryBackend):
+    """Listing stops after the first entry until it is let go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.stopped, self.go_on = threading.Event(), threading.Event()
+        self.slow = False
+
+    def read_metas(self, file_ids):
+        for found in super().read_metas(file_ids):
+            yield found
+            if self.slow:
+                self.stopped.set()
+                assert self.go_on.wait(60)
+
+
+def test_what_comes_and_goes_while_files_are_counted_is_counted_once():
+    """A file stored, one deleted and one on its way, behind the counter's back and before its eyes."""
+    clock, backend = Clock(), _Slow()
+    store = _store(Quota(max_bytes=100), backend, clock)
+    first, second = _put(store, 1), _put(store, 2)
+    with ThreadPoolExecutor(1) as pool, store.begin("u", purpose="batch") as open_upload:
+        clock.now += 100
+        backend.slow = True
+        counting = pool.submit(_put, store, 4)
+        assert backend.stopped.wait(60)
+        backend.slow = False
+        open_upload.write(b"x" * 8)
+        store.delete(first.id)
+        _put(store, 16)
+        open_upload.finish()
+        backend.go_on.set()
+        counting.result(60)
+
+    assert sorted(f.bytes for f in store) == [2, 4, 8, 16]
+    assert second.bytes == 2
+    _put(store, 70)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)

@@ -1,0 +1,112 @@
+"""Stores of tenants: opened when asked for, few at a time, never closed under who uses them."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+import holdall
+from holdall import InvalidRequest
+from holdall.server._quota import Quota
+from holdall.server._tenants import Stores
+
+NAMES = ["a", "b", "c", "d"]
+
+
+async def _works(store):
+    return (await store.list(limit=1)).has_more is False
+
+
+@pytest.mark.parametrize("url", ["local", "memory://"])
+def test_few_stores_are_open_and_none_is_closed_in_use(url, tmp_path):
+    """Beyond the bound, those that nobody uses are closed, the longest unused first; one in use stays."""
+
+    async def run():
+        async with Stores(str(tmp_path) if url == "local" else url, tenants=lambda: NAMES, most_open=2) as stores:
+            async with stores.lease("a") as used:
+                file = await used.create("x", b"x", purpose="batch")
+                for name in NAMES[1:]:
+                    async with stores.lease(name) as store:
+                        assert await _works(store)
+                assert await used.get_content(file.id) == b"x"
+                assert list(stores._entries) == ["a", "d"]
+                async with stores.lease("a") as again:
+                    assert again is used
+            async with stores.lease("b"), stores.lease("c"):
+                pass
+            with pytest.raises(InvalidRequest, match="closed"):
+                await used.get(file.id)
+            async with stores.lease("a") as reopened:
+                assert await reopened.get(file.id) == file
+        with pytest.raises(InvalidRequest, match="closed"):
+            await reopened.get(file.id)
+
+    anyio.run(run)
+
+
+def test_a_store_asked_for_by_many_at_once_is_opened_once(tmp_path):
+    """All get the same one."""
+
+    async def run():
+        seen = []
+        async with Stores(str(tmp_path), tenants=lambda: NAMES) as stores:
+
+            async def use():
+                async with stores.lease("a") as store:
+                    await store.list(limit=1)
+                    seen.append(store)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(20):
+                    tasks.start_soon(use)
+        assert len({id(store) for store in seen}) == 1
+
+    anyio.run(run)
+
+
+def test_a_store_that_does_not_open_is_tried_again(tmp_path):
+    """The error reaches who asked; the next one finds it open when the cause is gone."""
+
+    async def run():
+        async with Stores(str(tmp_path), tenants=lambda: NAMES) as stores:
+            (tmp_path / "a").write_bytes(b"in the way")
+            with pytest.raises(holdall.StorageError):
+                async with stores.lease("a"):
+                    pass
+            (tmp_path / "a").unlink()
+            async with stores.lease("a") as store:
+                assert await _works(store)
+
+    anyio.run(run)
+
+
+def test_a_store_that_is_open_already_stays_open(tmp_path):
+    """It is lent as it is, and is nobody's to close; keys and quotas need a URL."""
+
+    async def run():
+        async with holdall.open_async_store("memory://") as own:
+            async with Stores(own) as stores, stores.lease(None) as lent:
+                assert lent is own
+                assert stores.tenants() == [None]
+            assert await _works(own)
+            with pytest.raises(InvalidRequest, match="URL"):
+                Stores(own, quota=lambda _: Quota(1))
+            with pytest.raises(InvalidRequest, match="URL"):
+                Stores(own, tenants=lambda: NAMES)
+
+    anyio.run(run)
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "A", "file-x", "-a", "ä", "a" * 33])
+def test_what_could_reach_elsewhere_is_no_tenant(name, tmp_path):
+    """Whoever the name comes from: only plain names become part of a path."""
+
+    async def run():
+        async with Stores(str(tmp_path / "root"), tenants=lambda: NAMES) as stores:
+            with pytest.raises(InvalidRequest, match="cannot be a tenant"):
+                async with stores.lease(name):
+                    pass
+        assert [path.name for path in tmp_path.iterdir()] == ["root"]
+        assert list((tmp_path / "root").iterdir()) == []
+
+    anyio.run(run)
