@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from holdall.server._errors import respond
 
-__all__ = ["FilesRoute", "until_answered"]
+__all__ = ["FilesRoute", "tell_methods", "until_answered"]
 
 _UNTIL_ANSWERED = "holdall.until_answered"
 
@@ -25,6 +26,9 @@ class FilesRoute(APIRoute):
     Not by handlers of the application: they would be the application's to install, and would change its own routes.
     """
 
+    allowed: frozenset[str] = frozenset()
+    """The methods of all routes with this path; whoever makes the router says them, by `tell_methods`."""
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; when the answer has been sent or given up, release what `until_answered` holds."""
         async with contextlib.AsyncExitStack() as stack:
@@ -32,7 +36,9 @@ class FilesRoute(APIRoute):
             try:
                 await super().handle(scope, receive, send)
             except HTTPException as error:
-                # The method is none of this path's.
+                # The method is none of this path's. The framework names those of one route only.
+                if error.status_code == 405 and self.allowed:
+                    error.headers = {"Allow": ", ".join(sorted(self.allowed))}
                 await respond(Request(scope), error)(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -46,6 +52,13 @@ class FilesRoute(APIRoute):
                 return respond(request, error)
 
         return handler
+
+
+def tell_methods(routes: Iterable[BaseRoute]) -> None:
+    """Let each route know what methods the others with its path have."""
+    own = [route for route in routes if isinstance(route, FilesRoute)]
+    for route in own:
+        route.allowed = frozenset(method for other in own if other.path == route.path for method in other.methods or ())
 
 
 def until_answered(request: Request) -> contextlib.AsyncExitStack:

@@ -18,7 +18,7 @@ from holdall.server._content import content_response
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, FileList, file_body, page_body
 from holdall.server._receiving import receive_file
-from holdall.server._route import FilesRoute, until_answered
+from holdall.server._route import FilesRoute, tell_methods, until_answered
 from holdall.store import FileStore
 
 __all__ = ["StoreSource", "create_router", "json_response", "store_of"]
@@ -74,6 +74,7 @@ def create_router(
     router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
     # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
     router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "HEAD", "DELETE"], include_in_schema=False)
+    tell_methods(router.routes)
     return router
 
 
