@@ -138,5 +138,6 @@ def _of_an_argument(error: RequestValidationError) -> APIError:
 
 
 def _of_the_framework(error: HTTPException) -> APIError:
-    message = error.detail if isinstance(error.detail, str) else f"The request failed with {error.status_code}."
+    plain = isinstance(error.detail, str) and error.detail
+    message = error.detail if plain else f"The request failed with {error.status_code}."
     return APIError(error.status_code, message, headers=error.headers)

@@ -33,6 +33,8 @@ StoreSource = (
 
 _SERVING = "holdall.serving"
 _MOST_LISTED = 10_000
+_ID = r"^file-[A-Za-z0-9_-]{1,128}$"
+_PURPOSE = r"^[\x20-\x7e]{1,64}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ async def create_file(request: Request) -> Response:
 
 async def list_files(
     request: Request,
-    after: Annotated[str | None, Query(description="The id of the last file of the page before.")] = None,
+    after: Annotated[str | None, Query(description="The id of the last file of the page before.", pattern=_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = _MOST_LISTED,
     order: Annotated[Literal["asc", "desc"], Query(description="By the time of creation.")] = "desc",
-    purpose: Annotated[str | None, Query(description="Only files with this purpose.")] = None,
+    purpose: Annotated[str | None, Query(description="Only files with this purpose.", pattern=_PURPOSE)] = None,
 ) -> Response:
     """List files, the newest first."""
     try:
@@ -174,6 +176,10 @@ _FORM: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["file", "purpose"],
+                    "dependentRequired": {
+                        "expires_after[anchor]": ["expires_after[seconds]"],
+                        "expires_after[seconds]": ["expires_after[anchor]"],
+                    },
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "The bytes, with a filename."},
                         "purpose": {"type": "string", "enum": [str(purpose) for purpose in INPUT_PURPOSES]},

@@ -1,0 +1,188 @@
+"""Every failure is told in the envelope, with its status, and says nothing of where or how files are kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+
+import httpx
+import openai
+import pytest
+from fastapi import HTTPException
+from starlette.requests import Request
+from tests.fakes import Failing
+from tests.server._serving import serving
+
+import holdall
+from holdall import FileStore
+from holdall.server import create_app
+from holdall.server._errors import APIError, respond
+from holdall.server._quota import QuotaExceeded
+
+SECRET = "/srv/secret-place"
+MEMBERS = {"message", "type", "param", "code"}
+
+
+def _told(error):
+    request = Request(
+        {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b"", "server": None}
+    )
+    answer = respond(request, error)
+    body = json.loads(answer.body)
+    assert set(body) == {"error"}
+    assert set(body["error"]) == MEMBERS
+    assert body["error"]["message"]
+    return answer, body["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (holdall.FileNotFound(SECRET, file_id="file-1", backend=SECRET), 404),
+        (holdall.InvalidFileId(SECRET), 404),
+        (holdall.FileTooLarge(SECRET), 413),
+        (holdall.InvalidRequest(SECRET, backend=SECRET), 503),
+        (holdall.CorruptMetadata(SECRET), 500),
+        (holdall.IntegrityError(SECRET, operation="create"), 400),
+        (holdall.IntegrityError(SECRET, operation="read"), 500),
+        (holdall.StorageError(SECRET), 500),
+        (holdall.AccessDenied(SECRET), 500),
+        (holdall.StorageFull(SECRET), 507),
+        (QuotaExceeded(SECRET), 507),
+        (holdall.StorageUnavailable(SECRET), 503),
+        (holdall.NotSupported(SECRET), 501),
+        (holdall.PluginLoadError(SECRET), 500),
+        (RuntimeError(SECRET), 500),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_an_error_has_its_status_and_keeps_its_secrets(error, status, caplog):
+    """No message of the storage reaches the client; what is not the client's doing is in the log, with all of it."""
+    answer, told = _told(error)
+
+    assert answer.status_code == status
+    assert SECRET not in answer.body.decode() + str(answer.headers)
+    assert told["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    assert (SECRET in caplog.text) == (status >= 500)
+    assert ("retry-after" in answer.headers) == (status == 503)
+    # The SDK repeats every 5xx, body and all, unless it is told not to.
+    assert (answer.headers.get("x-should-retry") == "false") == (status in {501, 507})
+
+
+def test_what_an_applications_own_code_raises_is_told_as_it_says():
+    """The detail of an HTTPException is its author's text, of whatever status; its headers are kept."""
+    answer, told = _told(HTTPException(403, "not yours", headers={"X-Why": "because"}))
+    assert (answer.status_code, told["message"], answer.headers["x-why"]) == (403, "not yours", "because")
+    answer, told = _told(HTTPException(429, {"anything": 1}))
+    assert (answer.status_code, "429" in told["message"]) == (429, True)
+    assert _told(HTTPException(499))[0].status_code == 499
+    answer, told = _told(APIError(418, "teapot", param="p", code="c"))
+    assert (answer.status_code, told["param"], told["code"]) == (418, "p", "c")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "param"),
+    [
+        ("GET", "/nowhere", 404, None),
+        ("GET", "/v1/nowhere", 404, None),
+        ("PUT", "/v1/files", 405, None),
+        ("POST", "/v1/files/file-1", 405, None),
+        ("POST", "/v1/files/file-1/content", 405, None),
+        ("GET", "/v1/files?limit=0", 400, "limit"),
+        ("GET", "/v1/files?limit=10001", 400, "limit"),
+        ("GET", "/v1/files?limit=many", 400, "limit"),
+        ("GET", "/v1/files?limit=", 400, "limit"),
+        ("GET", "/v1/files?order=sideways", 400, "order"),
+        ("GET", "/v1/files?after=nonsense", 400, "after"),
+        ("GET", "/v1/files?after=file-elsewhere", 400, "after"),
+        ("GET", "/v1/files?purpose=", 400, "purpose"),
+        ("GET", "/v1/files?purpose=%0a", 400, "purpose"),
+        ("GET", "/v1/files?purpose=batch%0a", 400, "purpose"),
+        ("GET", "/v1/files?after=file-1%0a", 400, "after"),
+        ("GET", "/v1/files/file-1", 404, "id"),
+        ("DELETE", "/v1/files/file-1", 404, "id"),
+        ("GET", "/v1/files/file-1/content", 404, "id"),
+        ("GET", "/v1/files/file-1/contents", 404, "id"),
+        ("POST", "/v1/files", 400, None),
+    ],
+)
+def test_the_frameworks_errors_are_told_alike(served, method, path, status, param):
+    """What it cannot route or read is in the envelope, too; 405 names what the path can do."""
+    answer = httpx.request(method, served.url + path)
+
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()["error"]) == MEMBERS
+    assert answer.json()["error"]["param"] == param
+    if status == 405:
+        assert answer.headers["allow"] == {"/v1/files": "GET, POST", "/v1/files/file-1": "DELETE, GET"}.get(
+            path, "GET, HEAD"
+        )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_head_and_options_are_no_way_around(served, method):
+    """A method that a path lacks has no body of the framework's own."""
+    answer = httpx.request(method, f"{served.url}/v1/files/file-1")
+    assert answer.status_code in {404, 405}
+    assert answer.headers["content-type"] == "application/json"
+
+
+FAULTS = {
+    "stage": lambda client: client.files.create(file=("a", b"x"), purpose="batch"),
+    "write": lambda client: client.files.create(file=("a", b"x" * 600_000), purpose="batch"),
+    "publish": lambda client: client.files.create(file=("a", b"x"), purpose="batch"),
+    "read_meta": lambda client: client.files.retrieve("file-1"),
+    "open_data": lambda client: client.files.content(client.files.list().data[0].id),
+    "list_ids": lambda client: client.files.list(),
+    "remove": lambda client: client.files.delete(client.files.list().data[0].id),
+}
+
+
+@pytest.mark.parametrize("verb", FAULTS)
+def test_a_failing_storage_is_told_and_not_shown(verb, caplog):
+    """Whatever the storage does wrong, wherever: full is 507, away is 503, all else 500, each without its words."""
+    backend = Failing()
+    store = FileStore(backend)
+    store.create("a", b"x", purpose="batch")
+    with serving(create_app(store)) as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="x", max_retries=0)
+        for number, status in ((errno.ENOSPC, 507), (errno.ECONNREFUSED, 503), (errno.EIO, 500), (errno.EACCES, 500)):
+            backend.failures[verb] = OSError(number, f"the words of {SECRET}")
+            with pytest.raises(openai.APIStatusError) as failed:
+                FAULTS[verb](client)
+            assert failed.value.status_code == status
+            assert set(failed.value.body) == MEMBERS
+            assert SECRET not in failed.value.response.text
+        backend.failures.clear()
+        client.files.create(file=("b", b"x"), purpose="batch")
+        assert len(client.files.list().data) == 2
+    assert SECRET in caplog.text
+
+
+def test_ready_means_that_the_storage_answers(caplog):
+    """`/readyz` is 503 while it does not, `/healthz` is not: a restart would not help."""
+    backend = Failing(read_meta=OSError(errno.ECONNREFUSED, SECRET))
+    with serving(create_app(FileStore(backend))) as running:
+        answer = httpx.get(f"{running.url}/readyz")
+        assert (answer.status_code, set(answer.json()["error"])) == (503, MEMBERS)
+        assert SECRET not in answer.text
+        assert httpx.get(f"{running.url}/healthz").status_code == 200
+        backend.failures.clear()
+        assert httpx.get(f"{running.url}/readyz").status_code == 200
+
+
+def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
+    """The connection ends before the announced length: no client takes what it has for the file."""
+
+    class Breaking(Failing):
+        def open_data(self, file_id, start=0, stop=None):
+            stream = super().open_data(file_id, start, stop)
+            stream.truncate(400_000)
+            return stream
+
+    store = FileStore(Breaking())
+    file = store.create("a", b"x" * 1_000_000, purpose="batch")
+    caplog.set_level(logging.CRITICAL, "uvicorn.error")
+    with serving(create_app(store)) as running, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{running.url}/v1/files/{file.id}/content")
