@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import machine, report, targets
 from benchmarks.harness import Run, scratch
 
-CASES = ("local", "threads", "listing", "asynchronous", "streams")
+CASES = ("local", "threads", "listing", "asynchronous", "streams", "memory", "objects", "calls")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -18,7 +18,7 @@ def markdown(tables: Tables) -> str:
 
 def _head(tables: Tables) -> Iterator[str]:
     machine = tables.about["machine"]
-    yield f"Measured {tables.about['date']} ({tables.about['scale']} run) on {machine['cores']} cores of "
+    yield f"Measured {tables.about['date']} ({tables.about['scale']} run) on {machine['cores']} cores,"
     yield f"{machine['cpu']}, {machine['memory_gib']} GiB of memory, {machine['system']}, {machine['python']};"
     yield f"the disk is {tables.about['disk']}."
     yield "Versions: " + ", ".join(f"{name} {version}" for name, version in tables.about["versions"].items()) + "."
@@ -33,13 +33,16 @@ def _table(table: Table) -> Iterator[str]:
     if table.note:
         yield table.note
         yield ""
-    yield f"| | median | × {table.reference} (spread) |"
-    yield "|---|---|---|"
+    named = table.reference in table.series
+    last = f"× {table.reference} (spread)" if named else "of which" if table.details else ""
+    yield f"| | median | {last} |" if last else "| | median |"
+    yield "|---|---|---|" if last else "|---|---|"
     for who in sorted(table.series, key=lambda who: table.median(who) or 0):
         ratio = table.ratio(who)
         cell = "" if ratio is None else f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        cell = table.details.get(who, "") if not named else cell
         name = f"**{who}**" if who.startswith("holdall") else who
-        yield f"| {name} | {amount(table.median(who) or 0, table.unit)} | {cell} |"
+        yield f"| {name} | {amount(table.median(who) or 0, table.unit)} |" + (f" {cell} |" if last else "")
     yield ""
 
 
@@ -48,7 +51,7 @@ def amount(value: float, unit: str) -> str:
     if unit == "B":
         return f"{value / 2**20:.1f} MiB"
     if unit != "s":
-        return f"{value:g} {unit}"
+        return f"{value:g}"
     for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if value * factor >= 1:
             return f"{value * factor:.3g} {name}"

@@ -24,6 +24,8 @@ class Table:
     """Of the numbers: `s` per operation, `B`, or what is counted."""
     note: str = ""
     series: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    details: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What a number is made of, in words."""
 
     def add(self, who: str, value: float) -> None:
         """The number of one more round."""

@@ -8,7 +8,7 @@ import time
 from benchmarks.harness import Run, check, quiet
 from benchmarks.peers import Peer, find
 
-__all__ = ["measure"]
+__all__ = ["measure", "together"]
 
 
 def measure(run: Run) -> None:
@@ -27,13 +27,13 @@ def measure(run: Run) -> None:
         for number in range(rounds + 1):
             for kind, threads in run.shuffled((kind, n) for kind in found for n in (1, 8, 64)):
                 peer = kind(run.new_folder())
-                seconds = _together(peer, threads, files)
+                seconds = together(peer, threads, files)
                 if number:
                     table.add(f"{kind.name}, {threads} thread{'s' if threads > 1 else ''}", seconds)
                 peer.close()
 
 
-def _together(peer: Peer, threads: int, files: int) -> float:
+def together(peer: Peer, threads: int, files: int) -> float:
     """The wall seconds of one create, where so many threads make the files in equal parts."""
     data = bytes(1024)
     ready = threading.Barrier(threads + 1)

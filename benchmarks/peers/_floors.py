@@ -47,12 +47,12 @@ class _Floor(Peer):
 
     def list(self) -> Sequence[Any]:
         os.lseek(self._root, 0, os.SEEK_SET)
-        names = os.listdir(self._root)
-        return [self._read(f"{name}/meta.json", 4096) for name in names if name[0] != "."]
+        return [self._read(f"{name}/meta.json", 4096) for name in os.listdir(self._root) if name[0] != "."]
 
     def page(self, limit: int) -> Sequence[Any]:
         os.lseek(self._root, 0, os.SEEK_SET)
-        return [self._read(f"{name}/meta.json", 4096) for name in sorted(os.listdir(self._root))[-limit:]]
+        names = sorted(name for name in os.listdir(self._root) if name[0] != ".")
+        return [self._read(f"{name}/meta.json", 4096) for name in names[-limit:]]
 
     def delete(self, file_id: str) -> None:
         os.unlink(f"{file_id}/meta.json", dir_fd=self._root)

@@ -20,7 +20,7 @@ class Obstore(TwoObjects):
     distribution = "obstore"
 
     def __init__(self, root: Path) -> None:
-        self._store = LocalStore(str(root))
+        self._store = LocalStore(str(root), automatic_cleanup=True)
 
     def put(self, key: str, data: bytes) -> None:
         self._store.put(key, data, use_multipart=False)
