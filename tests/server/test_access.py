@@ -14,7 +14,7 @@ from tests.server._serving import serving
 
 from holdall import InvalidRequest
 from holdall.server import Keys, create_app
-from holdall.server._access import new_key
+from holdall.server._keys import new_key
 
 TEXT = "alice:key-of-alice, bob:key-of-bob,alice:other-key-of-alice"
 

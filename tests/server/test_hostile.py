@@ -14,7 +14,7 @@ from tests.server._serving import serving
 
 import holdall
 from holdall.backends.local import LocalBackend
-from holdall.server import create_app
+from holdall.server import _multipart, create_app
 
 EDGE = "edge"
 HEAD = (
@@ -103,6 +103,17 @@ def test_a_slow_client_holds_up_nobody(watched):
         status, _, answer = _answer(connection)
 
     assert (status, json.loads(answer)["bytes"]) == (200, 4)
+
+
+def test_a_client_that_stops_sending_is_given_up(watched, monkeypatch):
+    """After a while 408, and what was stored so far is discarded; the SDK repeats a request that ends so."""
+    monkeypatch.setattr(_multipart, "IDLE_SECONDS", 0.01)
+    with watched.connect() as connection:
+        connection.sendall(_request("POST /v1/files", "Content-Length: 2000000", body=HEAD + b"x" * 600_000))
+        status, _, body = _answer(connection)
+
+    assert (status, set(json.loads(body)["error"])) == (408, {"message", "type", "param", "code"})
+    _nothing_is_left(watched)
 
 
 def test_a_body_without_length_is_stopped_at_the_limit(watched):

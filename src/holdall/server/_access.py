@@ -1,106 +1,17 @@
-"""Who may ask, and whose files they see: API keys, each of which belongs to a tenant.
-
-Keys come from a variable, `alice:KEY,bob:KEY`, or from a file with a line for each, `alice:SHA256`, in which no key can
-be read. The file may be changed while the server runs.
-"""
+"""Who may ask, and whose files they see."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import logging
-import os
-import re
-import secrets
-from collections.abc import Iterable
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from holdall.errors import InvalidRequest
-from holdall.ids import PREFIX
 from holdall.server._errors import APIError
+from holdall.server._keys import Keys
 
-__all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "Keys", "authenticator", "check_tenant", "new_key"]
-
-KEYS_VARIABLE = "HOLDALL_API_KEYS"
-KEYS_FILE_VARIABLE = "HOLDALL_API_KEYS_FILE"
-
-# Safe as a directory, a part of a key, and the prefix of `holdall.wrappers.Prefixed`; the same in every case.
-_TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?").fullmatch
-_RULE = f"it must be 1 to 32 of a-z, 0-9 and, within, '-', not beginning with {PREFIX!r}"
-_HASH = re.compile(r"[0-9a-fA-F]{64}").fullmatch
-_KEY = re.compile(r"[\x21-\x7e]+").fullmatch
-
-_log = logging.getLogger("holdall.server")
-
-_Entries = tuple[tuple[bytes, str], ...]
-
-
-def check_tenant(name: str) -> str:
-    """The name, if it can be one. Raises `InvalidRequest`."""
-    if not _TENANT(name) or name.startswith(PREFIX):
-        raise InvalidRequest(f"{name!r} cannot be a tenant: {_RULE}")
-    return name
-
-
-def new_key(tenant: str) -> tuple[str, str]:
-    """A new key for a tenant, and the line that stands for it in a file of keys."""
-    key = f"sk-{secrets.token_urlsafe(32)}"
-    return key, f"{check_tenant(tenant)}:{_digest(key).hex()}"
-
-
-class Keys:
-    """API keys and the tenant of each. A tenant may have several."""
-
-    def __init__(self, text: str | None = None, *, file: str | os.PathLike[str] | None = None) -> None:
-        """Keys of a variable's text, of a file, or of both. Raises `InvalidRequest` for what is none, naming no key.
-
-        The file is read again when it has changed. Then what is no line of keys is logged, and the keys stay those that
-        they were; a file that is gone has none.
-        """
-        self._fixed = tuple(_from_text(text)) if text else ()
-        self._file = None if file is None else os.fspath(file)
-        self._of_file: _Entries = ()
-        self._version: tuple[int, ...] | None = None
-        if self._file is not None:
-            self._version = _version(self._file)
-            self._of_file = _from_file(self._file)
-
-    @classmethod
-    def from_environment(cls) -> Keys | None:
-        """Those of `$HOLDALL_API_KEYS` and of the file `$HOLDALL_API_KEYS_FILE`; None if both are unset or empty."""
-        text, file = os.environ.get(KEYS_VARIABLE), os.environ.get(KEYS_FILE_VARIABLE)
-        return cls(text, file=file or None) if text or file else None
-
-    def tenants(self) -> frozenset[str]:
-        """Those that have a key now."""
-        return frozenset(tenant for _, tenant in self._entries())
-
-    def tenant_of(self, key: str) -> str | None:
-        """Whose key this is; None if nobody's. Takes as long for one as for any other."""
-        given, found = _digest(key), None
-        # All of them, also after it is found; and of digests, whose bytes a client cannot choose.
-        for digest, tenant in self._entries():
-            if hmac.compare_digest(digest, given):
-                found = tenant
-        return found
-
-    def _entries(self) -> _Entries:
-        if self._file is not None and (version := _version(self._file)) != self._version:
-            self._version = version
-            self._reload(self._file)
-        return self._fixed + self._of_file
-
-    def _reload(self, file: str) -> None:
-        try:
-            self._of_file = _from_file(file) if self._version is not None else ()
-        except InvalidRequest as error:
-            _log.error("the keys stay as they were: %s", error)
-        else:
-            _log.info("read the keys of %d tenants from %s", len({t for _, t in self._of_file}), file)
-
+__all__ = ["authenticator", "no_other_site"]
 
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 
@@ -129,47 +40,9 @@ def _refused(message: str) -> APIError:
     return APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
-
-
-def _from_text(text: str) -> Iterable[tuple[bytes, str]]:
-    for number, item in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
-        tenant, colon, key = item.partition(":")
-        if not colon or not _KEY(key):
-            raise InvalidRequest(f"key {number} of the list is not of the form tenant:key")
-        yield _digest(key), _tenant(tenant, f"key {number} of the list")
-
-
-def _from_file(path: str) -> _Entries:
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"cannot read the file of keys {path}: {error}") from error
-    entries = []
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        tenant, _, digest = text.partition(":")
-        if not _HASH(digest):
-            raise InvalidRequest(f"line {number} of {path} is not of the form tenant:SHA-256 in hexadecimal")
-        entries.append((bytes.fromhex(digest), _tenant(tenant, f"line {number} of {path}")))
-    return tuple(entries)
-
-
-def _tenant(name: str, where: str) -> str:
-    try:
-        return check_tenant(name)
-    except InvalidRequest:
-        # Without its text: in a line that is turned around it is the key.
-        raise InvalidRequest(f"the tenant in {where} cannot be one: {_RULE}") from None
-
-
-def _version(path: str) -> tuple[int, ...] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def no_other_site(request: Request) -> None:
+    """Without keys, whatever page is open in a browser on this machine could send forms: refuse other sites' pages."""
+    origin = request.headers.get("origin")
+    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        raise APIError(403, "A page of another site may not use this server while it has no API keys.")

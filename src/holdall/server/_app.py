@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request
@@ -16,8 +15,9 @@ from starlette.middleware import Middleware
 
 import holdall
 from holdall.aio import AsyncFileStore
-from holdall.server._access import Keys, authenticator
+from holdall.server._access import authenticator, no_other_site
 from holdall.server._errors import APIError, respond
+from holdall.server._keys import Keys
 from holdall.server._quota import Quota
 from holdall.server._router import create_router, json_response
 from holdall.server._tenants import Stores
@@ -69,7 +69,7 @@ def create_app(
         lifespan=lifespan,
         middleware=list(middleware),
     )
-    authenticate = authenticator(keys) if keys else _no_other_site
+    authenticate = authenticator(keys) if keys else no_other_site
     files = create_router(stores.lease, authenticate=authenticate, redirect_seconds=redirect_seconds)
     app.include_router(files, prefix=prefix)
     for router in routers:
@@ -82,14 +82,6 @@ def create_app(
 
 async def _respond(request: Request, error: Exception) -> Response:
     return respond(request, error)
-
-
-def _no_other_site(request: Request) -> None:
-    """Without keys, whatever page is open in a browser on this machine could send forms: refuse other sites' pages."""
-    origin = request.headers.get("origin")
-    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
-        raise APIError(403, "A page of another site may not use this server while it has no API keys.")
 
 
 def _health(stores: Stores) -> APIRouter:

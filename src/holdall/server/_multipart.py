@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
+import anyio
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -28,6 +29,8 @@ from holdall.server._errors import APIError
 
 __all__ = ["FormData", "Part"]
 
+IDLE_SECONDS = 120.0
+"""How long a client may send nothing in the middle of a body."""
 _MOST_PARTS = 64
 _MOST_FIELD_BYTES = 64 * 1024
 # A name of 4096 characters, none of them ASCII, with what stands around it.
@@ -144,7 +147,11 @@ class FormData:
         return self._events.popleft()
 
     async def _feed(self) -> None:
-        chunk = await anext(self._body, None)
+        try:
+            with anyio.fail_after(IDLE_SECONDS):
+                chunk = await anext(self._body, None)
+        except TimeoutError:
+            raise APIError(408, "The body stopped coming; send it again.") from None
         if chunk is None:
             if not self._closed:
                 raise APIError(400, "The multipart body is incomplete: its closing boundary is missing.")

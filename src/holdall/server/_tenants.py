@@ -14,7 +14,7 @@ from holdall.aio import AsyncFileStore
 from holdall.backend import Backend, Capability
 from holdall.errors import FileNotFound, InvalidRequest
 from holdall.opening import open_store
-from holdall.server._access import check_tenant
+from holdall.server._keys import check_tenant
 from holdall.server._quota import Ledger, Metered, Quota
 from holdall.store import FileStore
 from holdall.url import StoreURL
