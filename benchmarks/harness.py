@@ -117,7 +117,6 @@ def scratch(parent: str | None) -> Iterator[Path]:
 def timed(function: Callable[[Any], T], arguments: Iterable[Any]) -> tuple[list[float], list[T]]:
     """The seconds that each call took, and what each returned. No garbage is collected meanwhile, as in `timeit`."""
     clock, seconds, results = time.perf_counter, [], []
-    gc.collect()
     gc.disable()
     try:
         for argument in arguments:

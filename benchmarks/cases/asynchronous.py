@@ -55,7 +55,6 @@ async def _measure(run: Run) -> None:
 
 async def _timed(call: Callable[[str], Awaitable[Any]], arguments: list[str]) -> tuple[list[float], list[Any]]:
     clock, seconds, results = time.perf_counter, [], []
-    gc.collect()
     gc.disable()
     try:
         for argument in arguments:

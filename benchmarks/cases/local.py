@@ -123,11 +123,12 @@ class _Side:
     def _delete(self, count: int, rounds: int) -> None:
         if self._run.wants(f"{self._prefix}delete"):
             table = self._table("delete", "shutil.rmtree")
-            for number in range(min(rounds, 6)):
+            # Two take from the store of the floor in every round.
+            for number in range(min(rounds, 6, len(self._ids[self._floor]) // (2 * count))):
                 for name in self._run.shuffled([*self._peers, "shutil.rmtree"]):
                     # What rmtree removes has the layout of an entry, in a store that nobody uses any more.
                     store = self._floor if name == "shutil.rmtree" else name
-                    ids = [self._ids[store].popitem()[0] for _ in range(min(count, len(self._ids[store]) // 2))]
+                    ids = [self._ids[store].popitem()[0] for _ in range(count)]
                     root = self._roots[store]
                     remove = (
                         self._peers[name].delete if name != "shutil.rmtree" else lambda i, r=root: shutil.rmtree(r / i)

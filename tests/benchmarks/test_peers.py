@@ -5,6 +5,12 @@ from __future__ import annotations
 import pytest
 from benchmarks.peers import PEERS, find
 
+pytestmark = [
+    # Of the peers, which are not ours to mend: filedepot uses a module that will go, file-keeper leaves files open.
+    pytest.mark.filterwarnings("ignore:'cgi' is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 NAMES = [name for classes in PEERS.values() for name in classes]
 
 
