@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import fsspec
@@ -11,6 +12,9 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 import holdall
+
+# pytest runs with importlib's import mode, where tests see no neighbours.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class BucketFile(AbstractBufferedFile):

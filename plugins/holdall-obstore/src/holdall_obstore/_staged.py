@@ -140,11 +140,14 @@ class StagedObject(StagedFile):
         except StorageError as error:
             # The answer may have been lost, and the request repeated: what counts is what is there.
             found = self._backend.find_meta(self._file_id)
-            if found == meta:
-                return
-            if found is not None:
+            if found is None:
+                raise
+            if not meta.startswith(found):
                 raise self._exists() from error
-            raise
+            if found != meta:
+                # Some servers keep what came of a PUT whose connection broke; the condition then meets it.
+                with self._asking:
+                    self._backend.store.put(self._backend.meta_key(self._file_id), meta, use_multipart=False)
 
     def _check_data(self) -> None:
         """An upload in parts may look old the moment it is complete, so that a sweep elsewhere takes it for a dead one:
@@ -182,7 +185,8 @@ class StagedObject(StagedFile):
     def _take_back(self) -> None:
         """Remove what was stored, unless it belongs to an entry that somebody else has published."""
         found = self._backend.find_meta(self._file_id)
-        if found is not None and found != self._meta:
+        # The beginning of ours is ours too: what came of a PUT whose connection broke.
+        if found is not None and (self._meta is None or not self._meta.startswith(found)):
             return
         if found is not None:
             with contextlib.suppress(FileNotFound):

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import aiobotocore.session
 import botocore.exceptions
 import s3fs
+from botocore.handlers import add_expect_header
 from fsspec.asyn import get_loop
 
 from holdall.errors import InvalidStoreURL
@@ -211,6 +212,8 @@ def _endpoint(options: S3Options) -> str:
 
 def _session(profile: str | None) -> aiobotocore.session.AioSession:
     session = aiobotocore.session.AioSession(profile=profile)
+    # Asking for leave to send a body costs a round trip, and no timeout covers the wait for the answer.
+    session.unregister("before-call.s3", add_expect_header)
     if _loader:
         session.register_component("data_loader", _loader[0])
     else:

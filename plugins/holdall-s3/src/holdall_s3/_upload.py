@@ -171,8 +171,11 @@ class S3StagedFile(StagedFile):
             found = self._published()
             if found is None:
                 raise
-            if found != meta:
+            if not meta.startswith(found):
                 raise self._exists() from error
+            if found != meta:
+                # Some servers keep what came of a PUT whose connection broke; the condition then meets it.
+                self._put(self._meta_key, body)
 
     def _refuse_if_published(self, error: BaseException) -> None:
         """Raise if there is an entry with this id; if there is none, what lies there may be replaced."""
@@ -192,7 +195,8 @@ class S3StagedFile(StagedFile):
     def _take_back(self) -> None:
         """Remove what was put, the metadata first; nothing, if another write has published an entry with this id."""
         found = self._published()
-        if found is not None and found != self._meta:
+        # The beginning of ours is ours too: what came of a PUT whose connection broke.
+        if found is not None and (self._meta is None or not self._meta.startswith(found)):
             _log.warning("the failed write of %s leaves the entry alone that another one made", self.file_id)
             return
         what = f"discard {self.file_id}"
