@@ -189,3 +189,13 @@ def test_without_keys_pages_of_other_sites_are_refused(served):
     ):
         answer = httpx.get(f"{served.url}/v1/files", headers=headers)
         assert answer.status_code == status, headers
+
+
+def test_without_keys_other_names_can_be_refused(tmp_path):
+    """A site that lets its name stand for this machine gets 403 where the server is told its own names."""
+    with serving(create_app(str(tmp_path), hosts={"localhost", "127.0.0.1", "::1"})) as running:
+        for host, status in (
+            (f"127.0.0.1:{running.port}", 200), ("localhost", 200), ("LOCALHOST:80", 200), ("[::1]:80", 200),
+            ("evil.example", 403), ("evil.example:80", 403), ("localhost.evil.example", 403), ("", 403),
+        ):  # fmt: skip
+            assert httpx.get(f"{running.url}/v1/files", headers={"Host": host}).status_code == status, host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import uuid
@@ -29,8 +30,10 @@ FILE = FileObject(
     bytes=10,
     created_at=1_700_000_000,
     content_type="text/plain",
-    sha256="ab",
+    sha256="ab" * 32,
 )
+TAG = f'"{"ab" * 32}"'
+WEAK = f"W/{TAG}"
 SAME, BEFORE, AFTER = (f"Tue, 14 Nov 2023 22:13:{second} GMT" for second in ("20", "19", "21"))
 
 
@@ -85,31 +88,31 @@ def test_an_empty_file_has_no_range(text, status):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"If-None-Match": '"ab"'}, 304),
-        ({"If-None-Match": 'W/"ab"'}, 304),
-        ({"If-None-Match": '"x", "ab"'}, 304),
+        ({"If-None-Match": TAG}, 304),
+        ({"If-None-Match": WEAK}, 304),
+        ({"If-None-Match": f'"x", {TAG}'}, 304),
         ({"If-None-Match": "*"}, 304),
         ({"If-None-Match": '"x"'}, 200),
-        ({"If-None-Match": "ab"}, 200),
+        ({"If-None-Match": "ab" * 32}, 200),
         ({"If-None-Match": '"x"', "If-Modified-Since": AFTER}, 200),
         ({"If-Modified-Since": SAME}, 304),
         ({"If-Modified-Since": BEFORE}, 200),
         ({"If-Modified-Since": "yesterday"}, 200),
-        ({"If-Match": '"ab"'}, 200),
+        ({"If-Match": TAG}, 200),
         ({"If-Match": "*"}, 200),
-        ({"If-Match": 'W/"ab"'}, 412),
+        ({"If-Match": WEAK}, 412),
         ({"If-Match": '"x"'}, 412),
         ({"If-Unmodified-Since": SAME}, 200),
         ({"If-Unmodified-Since": BEFORE}, 412),
-        ({"If-Match": '"ab"', "If-Unmodified-Since": BEFORE}, 200),
-        ({"If-Match": '"x"', "If-None-Match": '"ab"'}, 412),
-        ({"Range": "bytes=1-2", "If-Range": '"ab"'}, 206),
-        ({"Range": "bytes=1-2", "If-Range": 'W/"ab"'}, 200),
+        ({"If-Match": TAG, "If-Unmodified-Since": BEFORE}, 200),
+        ({"If-Match": '"x"', "If-None-Match": TAG}, 412),
+        ({"Range": "bytes=1-2", "If-Range": TAG}, 206),
+        ({"Range": "bytes=1-2", "If-Range": WEAK}, 200),
         ({"Range": "bytes=1-2", "If-Range": '"x"'}, 200),
         ({"Range": "bytes=1-2", "If-Range": SAME}, 206),
         ({"Range": "bytes=1-2", "If-Range": AFTER}, 200),
         ({"Range": "bytes=99-", "If-Range": '"x"'}, 200),
-        ({"Range": "bytes=1-2", "If-None-Match": '"ab"'}, 304),
+        ({"Range": "bytes=1-2", "If-None-Match": TAG}, 304),
     ],
     ids=str,
 )
@@ -144,6 +147,25 @@ def test_over_http_ranges_and_conditions_have_their_headers(served):
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", whole.headers["etag"])
         changed = httpx.get(url, headers={"If-Match": '"other"'})
         assert (changed.status_code, set(changed.json()["error"])) == (412, {"message", "type", "param", "code"})
+
+
+def test_metadata_that_others_wrote_is_no_danger_to_headers(tmp_path):
+    """What no header can hold, and no date can show, is left out; the bytes are served."""
+    entry = tmp_path / "file-elsewhere"
+    entry.mkdir(parents=True)
+    (entry / "data.bin").write_bytes(b"x")
+    document = {
+        "id": "file-elsewhere", "object": "file", "filename": "a", "purpose": "batch", "bytes": 1, "created_at": 2**62,
+        "status": "uploaded", "content_type": "text/html\r\nX-Evil: 1", "sha256": 'a"b\n',
+    }  # fmt: skip
+    (entry / "meta.json").write_text(json.dumps(document))
+    with serving(create_app(str(tmp_path))) as running:
+        answer = httpx.get(f"{running.url}/v1/files/file-elsewhere/content")
+        same = httpx.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (200, b"x", '"file-elsewhere"')
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert not {"x-evil", "last-modified"} & set(answer.headers)
+    assert same.status_code == 304
 
 
 NAMES = [

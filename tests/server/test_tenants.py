@@ -110,3 +110,16 @@ def test_what_could_reach_elsewhere_is_no_tenant(name, tmp_path):
         assert list((tmp_path / "root").iterdir()) == []
 
     anyio.run(run)
+
+
+def test_whether_the_storage_answers_is_asked_of_no_tenant(tmp_path):
+    """It is ready whatever a function of quotas knows, and opens nobody's store."""
+
+    async def run():
+        async with Stores(str(tmp_path), tenants=lambda: NAMES, quota={"a": None}.__getitem__) as stores:
+            await stores.check()
+            assert stores._entries == {}
+        with pytest.raises(RuntimeError, match="not started"):
+            await stores.check()
+
+    anyio.run(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from holdall.server._errors import APIError
 from holdall.server._keys import Keys
 
-__all__ = ["authenticator", "no_other_site"]
+__all__ = ["authenticator", "visitor"]
 
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 
@@ -40,9 +41,19 @@ def _refused(message: str) -> APIError:
     return APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
-def no_other_site(request: Request) -> None:
-    """Without keys, whatever page is open in a browser on this machine could send forms: refuse other sites' pages."""
-    origin = request.headers.get("origin")
-    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
-        raise APIError(403, "A page of another site may not use this server while it has no API keys.")
+def visitor(hosts: Collection[str] | None) -> Callable[[Request], None]:
+    """The dependency of a server without keys, where every page in a browser on the same machine could send forms.
+
+    It refuses pages of other sites; and with `hosts`, whoever asks for another host than these: a site can let its own
+    name stand for this machine, and its pages are then of the same site as we.
+    """
+
+    def refuse_other_sites(request: Request) -> None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        elsewhere = origin is not None and urlsplit(origin).netloc != host
+        if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            raise APIError(403, "A page of another site may not use this server while it has no API keys.")
+        if hosts is not None and urlsplit(f"//{host}").hostname not in hosts:
+            raise APIError(403, "This server does not answer to that name while it has no API keys.")
+
+    return refuse_other_sites

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 
 import holdall
 from holdall.aio import AsyncFileStore
-from holdall.server._access import authenticator, no_other_site
+from holdall.server._access import authenticator, visitor
 from holdall.server._errors import APIError, respond
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
@@ -34,6 +34,7 @@ def create_app(
     *,
     keys: Keys | None = None,
     quota: Quota | Callable[[str | None], Quota | None] | None = None,
+    hosts: Collection[str] | None = None,
     redirect_seconds: int | None = None,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),
@@ -44,8 +45,9 @@ def create_app(
 
     `store` is a URL, by default that of `holdall.open_store`, opened when the application starts and closed when it
     stops; or a store, which stays the caller's to close. With `keys`, each request needs one, and sees the files of its
-    tenant, which are kept below the URL; without, everybody sees all there is. `quota` is what a tenant may keep, or a
-    function that says it of each. `redirect_seconds` is that of `create_router`.
+    tenant, which are kept below the URL. Without, everybody sees all there is, but for pages of other sites, and for
+    who asks for another host than `hosts`, if they are given. `quota` is what a tenant may keep, or a function that
+    says it of each. `redirect_seconds` is that of `create_router`.
 
     `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
     outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
@@ -69,7 +71,7 @@ def create_app(
         lifespan=lifespan,
         middleware=list(middleware),
     )
-    authenticate = authenticator(keys) if keys else no_other_site
+    authenticate = authenticator(keys) if keys else visitor(hosts)
     files = create_router(stores.lease, authenticate=authenticate, redirect_seconds=redirect_seconds)
     app.include_router(files, prefix=prefix)
     for router in routers:

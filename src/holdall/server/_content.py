@@ -27,6 +27,9 @@ __all__ = ["Plan", "content_headers", "content_response", "disposition", "etag",
 
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE).fullmatch
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]*").fullmatch
+_YEAR_9999 = 253_370_764_800  # where dates end
 _MOST_DIGITS = 19  # of a file's size; more of them are a larger number than any
 
 
@@ -41,7 +44,7 @@ class Plan:
 
 def etag(file: FileObject) -> str:
     """A strong validator. Files never change, so an id serves where no SHA-256 is known."""
-    return f'"{file.sha256 or file.id}"'
+    return f'"{file.sha256 if file.sha256 and _SHA256(file.sha256) else file.id}"'
 
 
 def disposition(filename: str) -> str:
@@ -74,15 +77,16 @@ def plan(method: str, headers: Headers, file: FileObject) -> Plan:
 
 
 def content_headers(file: FileObject) -> dict[str, str]:
-    """What every answer about the bytes of a file says of it."""
-    return {
+    """What every answer about the bytes of a file says of it, as far as headers can: it may be from elsewhere."""
+    media_type = file.content_type if file.content_type and _MEDIA_TYPE(file.content_type) else None
+    dated = {"Last-Modified": formatdate(file.created_at, usegmt=True)} if file.created_at < _YEAR_9999 else {}
+    return dated | {
         "ETag": etag(file),
-        "Last-Modified": formatdate(file.created_at, usegmt=True),
         "Accept-Ranges": "bytes",
         # A file can be deleted at any time: caches may keep it, and have to ask.
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.filename),
-        "Content-Type": file.content_type or "application/octet-stream",
+        "Content-Type": media_type or "application/octet-stream",
         # An uploaded page must never run as one of this site.
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
@@ -109,7 +113,7 @@ async def content_response(
         )
     if how.status == 304:
         kept = ("ETag", "Last-Modified", "Cache-Control")
-        return Response(status_code=304, headers={name: headers[name] for name in kept})
+        return Response(status_code=304, headers={name: headers[name] for name in kept if name in headers})
     size = how.stop - how.start
     headers["Content-Length"] = str(size)
     if how.status == 206:

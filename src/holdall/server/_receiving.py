@@ -103,7 +103,8 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
 def _check_length(request: Request, store: AsyncFileStore) -> None:
     """Refuse a body that says it is too large before any of it is read; one that says nothing is counted."""
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > store.max_bytes + _FORM_BYTES:
+    # More than 18 digits are too many for any file, and many more are no number that Python would read.
+    if length.isdecimal() and (len(length) > 18 or int(length) > store.max_bytes + _FORM_BYTES):
         raise APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
 
 

@@ -79,9 +79,11 @@ class Stores:
 
     async def check(self) -> None:
         """Ask the storage for something that is not there, at any size of the store. Raises what it raises."""
-        async with self.lease(None) as store:
-            with contextlib.suppress(FileNotFound):
-                await store.get(_NO_FILE)
+        with contextlib.suppress(FileNotFound):
+            if isinstance(self._given, AsyncFileStore):
+                await self._given.get(_NO_FILE)
+            else:
+                await to_thread.run_sync(self._opened().get, _NO_FILE)
 
     @contextlib.asynccontextmanager
     async def lease(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
@@ -116,10 +118,13 @@ class Stores:
             if root is not None:
                 await to_thread.run_sync(root.close)
 
-    def _open(self, tenant: str | None) -> FileStore:
-        root = self._root
-        if root is None:
+    def _opened(self) -> FileStore:
+        if self._root is None:
             raise RuntimeError("the application has not started: its lifespan opens the store")
+        return self._root
+
+    def _open(self, tenant: str | None) -> FileStore:
+        root = self._opened()
         url: StoreURL | None = None
         backend: Backend
         if tenant is None:
