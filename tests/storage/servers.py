@@ -151,7 +151,7 @@ def azurite(folder):
     (port,) = _free_ports(1)
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
     log = folder / "azurite.log"
-    with running([command, *options, "--skipApiVersionCheck", "--location", str(folder)], log) as process:
+    with running([command, *options, "--skipApiVersionCheck"], log, cwd=folder) as process:
         until_answer(f"http://127.0.0.1:{port}/", process, log)
         yield f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
 

@@ -214,6 +214,15 @@ def test_server_that_keeps_silent(place):
             call()
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE * 2])
+def test_server_that_takes_nothing(place, size):
+    """StorageUnavailable once `timeout_seconds` are over, however much there is to send."""
+    store = place.open(retries=0, timeout_seconds=0.5, part_size="64MiB")
+    place.proxy.always("PUT data.bin", Fault(deaf=True))
+    with pytest.raises(StorageUnavailable):
+        store.create("a", size, purpose="batch")
+
+
 def test_credentials_that_expire_meanwhile(place):
     """Half-way through an upload: AccessDenied that says so; no file, and after a sweep with new ones nothing is left."""
     store = place.open()

@@ -17,6 +17,8 @@ from tests.storage.places import PLACES
 from holdall.conformance import run
 
 REPORTS = Path(__file__).parents[2] / "docs" / "conformance" / "reports"
+# Twenty-five sequences of operations take some minutes on the slower ones.
+EXAMPLES = 5
 
 if not (os.environ.get("HOLDALL_TEST_SERVERS") or os.environ.get("HOLDALL_REQUIRE_SERVERS")):
     pytest.skip("make test-servers tries every storage on a server of its own", allow_module_level=True)
@@ -36,7 +38,7 @@ def test_report(name, tmp_path):
     shown, start = PLACES[name]
     try:
         with start(tmp_path) as target:
-            report = dataclasses.replace(run(target), url=shown)
+            report = dataclasses.replace(run(target, max_examples=EXAMPLES), url=shown)
     except Exception as why:
         if type(why).__name__ != Unavailable.__name__ or os.environ.get("HOLDALL_REQUIRE_SERVERS"):
             raise

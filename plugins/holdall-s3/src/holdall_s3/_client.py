@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import threading
 import weakref
@@ -110,7 +111,10 @@ class Client:
         """The same as a coroutine, for `start`."""
         try:
             # s3fs has no public coroutine for this; call_s3, which is public, is the same behind a lock-step wait.
-            answer: dict[str, Any] = await self.filesystem()._call_s3(method, Bucket=self.bucket, **parameters)  # noqa: SLF001
+            call = self.filesystem()._call_s3(method, Bucket=self.bucket, **parameters)  # noqa: SLF001
+            if isinstance(body := parameters.get("Body"), io.BytesIO):
+                call = _unless_stalled(call, body, self._options.timeout_seconds, self.endpoint)
+            answer: dict[str, Any] = await call
         except Exception as error:
             raise translated(error, what, self.bucket, self.endpoint, file_id) from error
         return answer
@@ -201,6 +205,26 @@ class Client:
             _session(profile).get_scoped_config()
         except botocore.exceptions.BotoCoreError as error:
             raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
+
+
+async def _unless_stalled(
+    call: Coroutine[Any, Any, dict[str, Any]], body: io.BytesIO, seconds: float, endpoint: str
+) -> dict[str, Any]:
+    """The answer, unless the server takes nothing of the body for so long: no timeout of the client covers that."""
+    task = asyncio.ensure_future(call)
+    end, before = body.getbuffer().nbytes, -1
+    try:
+        while not (await asyncio.wait({task}, timeout=seconds))[0]:
+            # Before it is read, and once it is, the client's own timeouts hold. Closed: it has been sent.
+            position = end if body.closed else body.tell()
+            if 0 < position < end and position == before:
+                raise botocore.exceptions.ReadTimeoutError(endpoint_url=endpoint)
+            before = position
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _endpoint(options: S3Options) -> str:
