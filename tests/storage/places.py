@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import urllib.request
 from urllib.parse import quote
 
@@ -72,6 +73,8 @@ def _azure(folder, scheme):
 
 @contextlib.contextmanager
 def _google(folder):
+    # Read when gcsfs is imported, here and in the processes that the suite starts: the emulator speaks no gRPC.
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     with fake_gcs(folder) as endpoint:
         body = json.dumps({"name": "files"}).encode()
         request = urllib.request.Request(
@@ -122,3 +125,6 @@ PLACES = {
     "fsspec-file": ("fsspec+file:///directory", lambda folder: _at(FileTarget(f"fsspec+file://{folder}"))),
     "fsspec-memory": ("fsspec+memory://name", lambda folder: _at(MemoryTarget("fsspec+memory://report"))),
 }
+
+# What a client cannot do, and the plugin refuses.
+XFAILS = {"fsspec-azurite": {"url.percent_and_unicode_paths": "adlfs cuts a path at ? and #: refused"}}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from s3_servers import Unavailable
-from tests.storage.places import PLACES
+from tests.storage.places import PLACES, XFAILS
 
 from holdall.conformance import run
 
@@ -38,7 +38,7 @@ def test_report(name, tmp_path):
     shown, start = PLACES[name]
     try:
         with start(tmp_path) as target:
-            report = dataclasses.replace(run(target, max_examples=EXAMPLES), url=shown)
+            report = dataclasses.replace(run(target, max_examples=EXAMPLES, xfails=XFAILS.get(name)), url=shown)
     except Exception as why:
         if type(why).__name__ != Unavailable.__name__ or os.environ.get("HOLDALL_REQUIRE_SERVERS"):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
 from fsspec.implementations.memory import MemoryFileSystem
@@ -60,13 +61,12 @@ class FsspecRaw(RawAccess):
         return {path.strip("/")[skip:]: info["size"] for path, info in found.items()}
 
     def leftovers(self):
-        files = self._files()
+        files, found = self._files(), []
         kept = {name.partition("/")[0] for name in files if name.endswith("/meta.json")}
-        folders = {
-            item["name"].rpartition("/")[2]
-            for item in self.fs.ls(self.root, detail=True)
-            if item["type"] == "directory"
-        }
+        # Of a bucket, a prefix without objects is not there.
+        with contextlib.suppress(FileNotFoundError):
+            found = self.fs.ls(self.root, detail=True)
+        folders = {item["name"].rpartition("/")[2] for item in found if item["type"] == "directory"}
         empty = [name for name in folders if not any(f.startswith(f"{name}/") for f in files)]
         return sorted(
             [name for name in files if not self._belongs(name, kept)] + [name for name in empty if is_valid(name)]

@@ -256,3 +256,12 @@ def test_a_location_that_was_removed_is_no_missing_file(tmp_path):
         for call in (lambda: store.get("file-x"), lambda: store.delete("file-x"), store.list):
             with pytest.raises(StorageError, match="is not there; make it, or correct the URL"):
                 call()
+
+
+def test_a_path_that_the_client_would_cut_is_refused(bucket, monkeypatch):
+    """A prefix with a "?" would be another place to adlfs, which reads paths as URLs: it is an error."""
+    strip = bucket._strip_protocol
+    monkeypatch.setattr(bucket, "_strip_protocol", classmethod(lambda cls, path: strip(path.partition("?")[0])))
+    holdall.open_store("fsspec+bucket://b").close()
+    with pytest.raises(InvalidStoreURL, match=r"leave out \? and #"):
+        holdall.open_store("fsspec+bucket://b/p%3Fq")

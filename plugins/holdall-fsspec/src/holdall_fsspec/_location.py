@@ -46,6 +46,9 @@ def _path(protocol: Protocol, url: StoreURL) -> str:
     if not path:
         what = "bucket" if protocol.buckets else "place"
         raise InvalidStoreURL(f"{url.scheme}:// names no {what}; write {url.scheme}://{what}/prefix")
+    # adlfs reads a path as a URL, and would put the files where a "?" or "#" cuts it.
+    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - it has no other
+        raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would take this for another place; leave out ? and #")
     return f"{protocol.cls.root_marker}{path}"
 
 
