@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Annotated
+from collections.abc import Callable, Collection, Coroutine
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -41,14 +41,15 @@ def _refused(message: str) -> APIError:
     return APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
-def visitor(hosts: Collection[str] | None) -> Callable[[Request], None]:
+def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any, Any, None]]:
     """The dependency of a server without keys, where every page in a browser on the same machine could send forms.
 
     It refuses pages of other sites; and with `hosts`, whoever asks for another host than these: a site can let its own
     name stand for this machine, and its pages are then of the same site as we.
     """
 
-    def refuse_other_sites(request: Request) -> None:
+    # A coroutine function, although nothing is awaited: FastAPI would call any other on a thread, for each request.
+    async def refuse_other_sites(request: Request) -> None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         elsewhere = origin is not None and urlsplit(origin).netloc != host
         if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:

@@ -152,7 +152,7 @@ def _serving(request: Request) -> _Serving:
     return serving
 
 
-def _anybody() -> None:
+async def _anybody() -> None:
     return None
 
 
