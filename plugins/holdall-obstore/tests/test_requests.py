@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 import time
 
 import pytest
@@ -93,3 +94,18 @@ def test_a_page_costs_what_it_holds(store, proxy: Proxy):
 def test_opening_asks_nothing(weed_s3: Server, proxy: Proxy, prefix):
     """A store can be opened where no server answers yet."""
     assert proxy.counted(lambda: open_store(weed_s3.url(prefix, port=proxy.server_port)).close()) == []
+
+
+def test_a_page_is_read_at_once(store, monkeypatch):
+    """The metadata of a page of 20, and of the file after it, are all on their way before the first is waited for."""
+    for n in range(21):
+        store.create(f"{n}", b"", purpose="user_data")
+    barrier, find = threading.Barrier(21), store.backend.find_meta
+
+    def together(file_id):
+        barrier.wait(30)
+        return find(file_id)
+
+    monkeypatch.setattr(store.backend, "find_meta", together)
+    page = store.list(limit=20)
+    assert ([f.filename for f in page], page.has_more) == ([f"{n}" for n in range(20)], True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 
 import pytest
+from holdall_s3._client import Client, Pending
 from s3_counting import watched
 from s3_raw import S3Raw
 from s3_servers import S3Server
@@ -95,3 +97,44 @@ def test_range_is_asked_for_as_such(store: FileStore) -> None:
         assert stream.read(100) == data[1_000_000:1_000_010]
         assert stream.read(1) == b""
         assert sent == ["GetObject data.bin bytes=1000000-1000009"]
+
+
+def test_turns_of_the_loop(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hand-over to the client's loop costs as much as a fast request: one for each request, none for the body of
+    a small file, none to find its end, none to close it.
+    """
+    file = store.create("a", b"some bytes", purpose="batch")
+    turns: list[object] = []
+    start = Client.start
+
+    def counted(self: Client, coroutine: object) -> Pending[object]:
+        turns.append(coroutine)
+        return start(self, coroutine)
+
+    monkeypatch.setattr(Client, "start", counted)
+    assert store.get_content(file.id) == b"some bytes"
+    assert len(turns) == 2
+    with store.open(file.id) as stream:
+        assert stream.read() == b"some bytes"
+        assert stream.read() == b""
+    assert len(turns) == 4
+    with store.backend.open_data(file.id) as stream:
+        assert stream.read(100) == b"some bytes"
+        assert stream.read(100) == b""
+    assert len(turns) == 5
+
+
+def test_a_page_is_read_at_once(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metadata of a page of 20, and of the file after it, are all on their way before the first is waited for."""
+    for n in range(21):
+        store.create(f"{n}", b"", purpose="batch")
+    barrier, read = asyncio.Barrier(21), Client.read
+
+    async def together(self: Client, *arguments: str) -> bytes:
+        async with asyncio.timeout(30):
+            await barrier.wait()
+        return await read(self, *arguments)
+
+    monkeypatch.setattr(Client, "read", together)
+    page = store.list(limit=20)
+    assert ([f.filename for f in page], page.has_more) == ([f"{n}" for n in range(20)], True)

@@ -24,7 +24,8 @@ __all__ = ["AzureBackend", "GoogleBackend", "S3Backend"]
 
 _MOST_PARTS = 10_000
 # Reading metadata waits for the network much more than for this machine.
-_READERS = 16
+# A page of 20, with the file after it that tells of more, is read in one go.
+_READERS = 24
 _LONGEST_SIGNED_SECONDS = 7 * 86_400
 
 _ALWAYS = (

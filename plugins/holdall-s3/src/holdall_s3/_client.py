@@ -10,16 +10,15 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-import aiobotocore.session
 import botocore.exceptions
 import s3fs
-from botocore.handlers import add_expect_header
 from fsspec.asyn import get_loop
 
 from holdall.errors import InvalidStoreURL
 from holdall.url import without_passwords
 from holdall_s3._errors import translated
 from holdall_s3._options import S3Options
+from holdall_s3._session import new_session, user_agent
 
 __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 
@@ -34,9 +33,6 @@ _holders: weakref.WeakSet[Any] = weakref.WeakSet()
 # What a forked child inherited. It is never used there, and never freed either: freeing a connection would take its
 # socket out of the epoll set that is shared with the parent.
 _inherited: list[object] = []
-
-# The description of S3's calls: a second to read, the same for every session.
-_loader: list[Any] = []
 
 
 class Pending(Generic[T]):
@@ -188,13 +184,14 @@ class Client:
                 "connect_timeout": min(_CONNECT_SECONDS, options.timeout_seconds),
                 "read_timeout": options.timeout_seconds,
                 "max_pool_connections": _POOL_CONNECTIONS,
+                "user_agent": user_agent(),
                 "retries": {"total_max_attempts": options.retries + 1, "mode": "standard"},
                 "s3": {"addressing_style": options.addressing},
                 # The default of a signed URL is otherwise the old signature, which many servers refuse.
                 **({} if options.anon else {"signature_version": "s3v4"}),
             },
             s3_additional_kwargs=_encryption(options),
-            session=_session(options.profile),
+            session=new_session(options.profile),
         )
         # The client below tries again, with pauses; s3fs would do so on top of it, for half a minute and more.
         filesystem.retries = 1
@@ -202,7 +199,7 @@ class Client:
 
     def _check_profile(self, profile: str) -> None:
         try:
-            _session(profile).get_scoped_config()
+            new_session(profile).get_scoped_config()
         except botocore.exceptions.BotoCoreError as error:
             raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
 
@@ -232,17 +229,6 @@ def _endpoint(options: S3Options) -> str:
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     found = options.endpoint_url or next(filter(None, map(os.environ.get, names)), "AWS S3")
     return without_passwords(found)
-
-
-def _session(profile: str | None) -> aiobotocore.session.AioSession:
-    session = aiobotocore.session.AioSession(profile=profile)
-    # Asking for leave to send a body costs a round trip, and no timeout covers the wait for the answer.
-    session.unregister("before-call.s3", add_expect_header)
-    if _loader:
-        session.register_component("data_loader", _loader[0])
-    else:
-        _loader.append(session.get_component("data_loader"))
-    return session
 
 
 def _plain(secret: Any) -> str | None:

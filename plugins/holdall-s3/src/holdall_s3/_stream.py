@@ -35,7 +35,7 @@ class DataStream(io.RawIOBase):
         self._left = b""
         self._body: Any = None
         tell_after_fork(self)
-        client.start(self._open()).result()
+        client.start(self._begin()).result()
 
     def after_fork(self) -> None:
         """In a forked child: the connection is the parent's; the next read opens another."""
@@ -78,6 +78,8 @@ class DataStream(io.RawIOBase):
         super().close()
 
     def _more(self, wanted: int) -> bytes:
+        if self._stop is not None and self._position >= self._stop:
+            return b""
         before = self._position
         try:
             return self._client.start(self._fetch(wanted)).result()
@@ -91,6 +93,12 @@ class DataStream(io.RawIOBase):
         body, self._body = self._body, None
         if body is not None:
             self._client.soon(body.close)
+
+    async def _begin(self) -> None:
+        """Open, and fetch what is no more than a block at once: it is on its way already."""
+        await self._open()
+        if self._stop is not None and self._stop - self._position <= _BLOCK_BYTES:
+            self._left = await self._fetch(_BLOCK_BYTES)
 
     async def _open(self) -> None:
         """Ask for the bytes from the position on."""
