@@ -10,7 +10,7 @@ from collections import Counter
 from xml.sax.saxutils import escape
 
 from holdall import FileObject
-from holdall.ids import minted_at_ms
+from holdall.ids import time_of_text
 from holdall.model import encode_meta
 
 BUCKET = "many"
@@ -84,7 +84,7 @@ class KeySpace(http.server.ThreadingHTTPServer):
             return None
         created_at = self.files[file_id]
         if created_at is None:
-            created_at = minted_at_ms(file_id) // 1000
+            created_at = time_of_text(file_id) // 1000
         return encode_meta(FileObject(id=file_id, filename="a", purpose="batch", bytes=1, created_at=created_at))
 
 

@@ -120,7 +120,15 @@ def radosgw(folder):
         tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", f"{folder}/monmap")
         stack.enter_context(daemon("ceph-mon", "-i", "a"))
         stack.enter_context(daemon("ceph-mgr", "-i", "x"))
-        tool("ceph", "osd", "new", osd, "0")
+        # A monitor that is not ready yet refuses.
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                tool("ceph", "osd", "new", osd, "0")
+                break
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
         tool("ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", osd)
         stack.enter_context(daemon("ceph-osd", "-i", "0"))
         gateway = stack.enter_context(daemon("radosgw", "-n", "client.rgw"))

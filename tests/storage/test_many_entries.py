@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 
 import pytest
+from tests import strategies
 from tests.storage.key_space import KeySpace
 
 import holdall
+from holdall import FileStore
 
 COUNT = 100_000
 DAY_MS = 86_400_000
+NOW_MS = strategies.NOW_MS
 SCHEMES = ["s3", "s3+obstore"]
 STRANGERS = 12
 
 
 def _ids(age_ms):
-    now_ms = int(time.time() * 1000)
-    times = sorted(max(now_ms - int(age_ms(n)), 1_767_225_600_001) for n in range(COUNT))
+    times = sorted(max(NOW_MS - int(age_ms(n)), 1_767_225_600_001) for n in range(COUNT))
     return [f"file-{ms:012x}7000{0x8000_0000_0000_0000 + n:016x}" for n, ms in enumerate(times)]
 
 
@@ -42,7 +44,7 @@ def minted(request):
 def mixed():
     """The same with some ids from elsewhere, both in order."""
     ids = _ids(SPREADS["a year, evenly"])
-    now = int(time.time())
+    now = NOW_MS // 1000
     strangers = {f"file-{'0AZfz'[n % 5]}{n}-elsewhere": now - n * 86_400 for n in range(STRANGERS)}
     space = KeySpace({**dict.fromkeys(ids), **strangers})
     places = [*((int(i[5:17], 16) // 1000, i) for i in ids), *((at, i) for i, at in strangers.items())]
@@ -52,7 +54,13 @@ def mixed():
 
 def _pages(space, scheme, order, count=2):
     """The ids of the first pages of 20, and the requests that each cost."""
-    with holdall.open_store(space.url(scheme)) as store:
+    with (
+        holdall.open_store(space.url(scheme)) as opened,
+        contextlib.closing(
+            # By a clock that stands: how long ago the last one came in counts.
+            FileStore(opened.backend, clock=lambda: NOW_MS / 1000)
+        ) as store,
+    ):
         after, got, costs = None, [], []
         for _ in range(count):
             space.requests.clear()
