@@ -133,12 +133,13 @@ def test_busy_for_a_moment_is_not_seen(weed_s3: Server, proxy: Proxy, prefix):
     assert busy == []
 
 
-def test_a_connection_that_breaks_in_the_middle_is_taken_up_again(weed_s3: Server, proxy: Proxy, prefix):
-    """A download that is cut goes on where it was cut, and every byte comes once."""
+@pytest.mark.parametrize("blocks", [400, 20_000])
+def test_a_connection_that_breaks_in_the_middle_is_taken_up_again(weed_s3: Server, proxy: Proxy, prefix, blocks):
+    """A download that is cut, of a small file or a large one, goes on where it was cut, and every byte comes once."""
     store = open_store(weed_s3.url(prefix, port=proxy.server_port))
-    data = bytes(range(256)) * 20_000
+    data = bytes(range(256)) * blocks
     file = store.create("a.bin", data, purpose="user_data")
-    cuts = [1_000_000]
+    cuts = [len(data) // 5]
     proxy.cut = lambda request: cuts.pop() if cuts and request == "GET data.bin" else None
     proxy.requests.clear()
     assert store.get_content(file.id) == data

@@ -134,6 +134,10 @@ class ObstoreBackend(Backend):
                 if is_past_the_end(error) and self.store.head(key)["size"] <= start:
                     return io.BytesIO()
                 raise
+            first, end = result.range
+            # What is no more than a chunk is taken in one call, not asked for again and again until it ends.
+            if end - first <= _STREAM_BYTES:
+                return io.BytesIO(result.bytes())
             return cast("BinaryIO", ObjectStream(result.stream(_STREAM_BYTES), asking))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
