@@ -64,6 +64,22 @@ def test_a_large_file_is_read_in_few_requests_and_none_is_past_its_end(store, bu
     assert len([c for c in bucket.calls() if c == "get data.bin"]) <= 9
 
 
+@pytest.mark.parametrize("name", ["meta.json", "data.bin"])
+def test_a_404_of_a_client_that_does_not_read_it_is_a_missing_file(store, bucket, name):
+    """A file that webdav4 has looked for and somebody deletes: its GET fails with a bare status, and that is no fault."""
+
+    class StatusError(Exception):
+        status_code = 404
+
+    file = store.create("a.txt", b"hello", purpose="batch")
+    bucket.fail["get", name] = StatusError("Not Found")
+    with pytest.raises(FileNotFound):
+        store.backend.read_meta(file.id) if name == "meta.json" else store.backend.open_data(file.id).read()
+    bucket.fail["get", name] = type("Busy", (StatusError,), {"status_code": 503})("Busy")
+    with pytest.raises(StorageUnavailable):
+        store.backend.read_meta(file.id) if name == "meta.json" else store.backend.open_data(file.id).read()
+
+
 def test_a_listing_is_one_list_and_one_get_for_each_file(store, bucket):
     """Metadata is read, nothing else is looked at."""
     for n in range(30):

@@ -17,7 +17,7 @@ from holdall.backend import Backend, BackendOptions, Capability, Debris, StagedF
 from holdall.errors import FileNotFound, InvalidStoreURL
 from holdall.url import StoreURL
 from holdall_fsspec import _debris
-from holdall_fsspec._errors import Border, absent
+from holdall_fsspec._errors import Border, absent, is_absent
 from holdall_fsspec._location import location
 from holdall_fsspec._options import FsspecOptions, options_for
 from holdall_fsspec._place import ABSENT, DATA, META, Place, base_name
@@ -92,7 +92,9 @@ class FsspecBackend(Backend):
                 raise absent(file_id)
             try:
                 return bytes(fs.cat_file(place.path(file_id, META)))
-            except ABSENT:
+            except Exception as error:
+                if not is_absent(error):
+                    raise
                 raise self._absent(fs, file_id) from None
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
@@ -176,7 +178,9 @@ class FsspecBackend(Backend):
         with place.border("read", file_id), place.pool.use() as fs:
             try:
                 return bytes(fs.cat_file(place.path(file_id, DATA), start=start, end=stop))
-            except ABSENT:
+            except Exception as error:
+                if not is_absent(error):
+                    raise
                 raise self._absent(fs, file_id) from None
 
     def _meta_or_none(self, file_id: str) -> bytes | None:

@@ -15,7 +15,7 @@ from holdall.errors import (
 )
 from holdall.url import StoreURL
 
-__all__ = ["Border", "absent", "is_denied"]
+__all__ = ["Border", "absent", "is_absent", "is_denied"]
 
 _SHOWN_CHARACTERS = 200
 
@@ -24,6 +24,7 @@ _ADVICE = {
     StorageFull: "free some space or raise the quota",
     StorageUnavailable: "try again",
 }
+_NOT_FOUND = 404
 _BY_STATUS = {
     401: AccessDenied,
     403: AccessDenied,
@@ -100,6 +101,12 @@ def _kind(error: BaseException) -> type[StorageError]:
     if (kind := _BY_FTP_ANSWER.get(str(error)[:3])) and type(error).__module__ == "ftplib":
         return kind
     return _by_name(error) or StorageError
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether an error of a read says that there is nothing there; webdav4 leaves the status to be looked at."""
+    # A file where a directory should be holds no entry either.
+    return isinstance(error, (FileNotFoundError, NotADirectoryError)) or _status(error) == _NOT_FOUND
 
 
 def is_denied(error: BaseException) -> bool:
