@@ -83,7 +83,7 @@ class KeepsOneBuffer(_Stores):
         return data[: 64 * KIB]
 
 
-@mutant("content.roundtrip_boundary_sizes", "content.large", "content.ranges", "content.size_equals_bytes_delivered")
+@mutant("content.roundtrip_boundary_sizes", "content.large", "content.size_equals_bytes_delivered")
 class LosesByteAfterPage(_Stores):
     """Takes a single byte in the last page for padding."""
 
