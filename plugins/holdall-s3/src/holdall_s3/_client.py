@@ -185,6 +185,8 @@ class Client:
                 "read_timeout": options.timeout_seconds,
                 "max_pool_connections": _POOL_CONNECTIONS,
                 "user_agent": user_agent(),
+                # They are all made here, and the server looks at them too.
+                "parameter_validation": False,
                 "retries": {"total_max_attempts": options.retries + 1, "mode": "standard"},
                 "s3": {"addressing_style": options.addressing},
                 # The default of a signed URL is otherwise the old signature, which many servers refuse.
