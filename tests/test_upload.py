@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from tests.fakes import Untouchable
 
 import holdall
-from holdall import FileTooLarge, IntegrityError, InvalidRequest
+from holdall import FileTooLarge, IntegrityError, InvalidFileId, InvalidRequest, StorageError
+from holdall.backends.memory import MemoryBackend
 
 
 @pytest.fixture
@@ -111,3 +113,40 @@ def test_what_is_not_bytes_is_refused(store, chunk):
         upload.write(chunk)
 
     assert list(store) == []
+
+
+def test_a_given_id_is_the_files_and_tells_when_it_was_minted():
+    """`file_id` is kept, `created_at` is the id's own time, and the file stands in listings where its id does."""
+    now = [1_800_000_000.0]
+    store = holdall.FileStore(MemoryBackend(), clock=lambda: now[0])
+    promised = store.begin("promised", purpose="batch").file_id
+    now[0] += 100
+    later = store.create("later", b"", purpose="batch")
+
+    with store.begin("a.bin", purpose="batch", expires_after=3600, file_id=promised) as upload:
+        file = upload.finish()
+
+    assert (file.id, file.created_at, file.expires_at) == (promised, 1_800_000_000, 1_800_003_600)
+    assert [f.id for f in store] == [promised, later.id]
+    with store.begin("b", purpose="batch", file_id="file-anybodys_own") as upload:
+        assert upload.finish().created_at == 1_800_000_100
+
+
+def test_a_given_id_is_used_once(tmp_path):
+    """Of two who begin with one id, the first to finish has made the file; the other gets StorageError."""
+    for url in ("memory://", tmp_path):
+        with holdall.open_store(url) as store:
+            first = store.begin("first", purpose="batch", file_id="file-one")
+            second = store.begin("second", purpose="batch", file_id="file-one")
+            second.finish()
+            with pytest.raises(StorageError):
+                first.finish()
+
+            assert [f.filename for f in store] == ["second"]
+
+
+@pytest.mark.parametrize("bad", ["file-", "../x", "upload_1", "file-" + "a" * 200])
+def test_a_given_id_must_be_one(bad):
+    """What is no id is refused before the backend sees it."""
+    with pytest.raises(InvalidFileId):
+        holdall.FileStore(Untouchable()).begin("a", purpose="batch", file_id=bad)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
+from holdall._sources import CHUNK_BYTES
 from holdall.errors import IntegrityError, InvalidRequest
 
-__all__ = ["RangeReader", "read_exactly"]
+__all__ = ["RangeReader", "read_exactly", "skip"]
 
 
 def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:
@@ -26,6 +27,15 @@ def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def skip(stream: BinaryIO, count: int) -> None:
+    """Read past the next `count` bytes, or to the end."""
+    while count:
+        chunk = stream.read(min(count, CHUNK_BYTES))
+        if not chunk:
+            return
+        count -= len(chunk)
 
 
 def _truncated(file_id: str, expected: int, missing: int) -> IntegrityError:

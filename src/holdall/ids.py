@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_MINTER",
     "PREFIX",
     "IdMinter",
+    "adopt",
     "check_id",
     "is_valid",
     "lower_bound",
@@ -91,6 +92,16 @@ def time_of_text(text: str) -> int:
     if len(digits) < 12 and other > "9":
         digits = (digits if other > "f" else f"{digits}9").ljust(12, "f")
     return int(digits.ljust(12, "0"), 16)
+
+
+def adopt(file_id: str, now: float) -> tuple[str, int]:
+    """An id that was given out before, and the creation time for it, in Unix seconds (UTC).
+
+    That is the time it was minted at, so that the order of ids stays the order of creation; or `now` for an id that was
+    minted elsewhere. Raises `InvalidFileId`.
+    """
+    now_ms = int(now * 1000)
+    return check_id(file_id, "create"), (minted_at_ms(file_id, now_ms) or now_ms) // 1000
 
 
 def lower_bound(ms: int) -> str:

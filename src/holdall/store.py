@@ -15,9 +15,9 @@ from holdall import _arguments as arguments
 from holdall import ids
 from holdall._guard import Guard
 from holdall._listing import Listing, page_of
-from holdall._reader import RangeReader, read_exactly
+from holdall._reader import RangeReader, read_exactly, skip
 from holdall._skipped import Skipped
-from holdall._sources import CHUNK_BYTES, chunks, size_hint
+from holdall._sources import chunks, size_hint
 from holdall._upload import Upload, too_large
 from holdall.backend import Capability
 from holdall.errors import (
@@ -154,11 +154,15 @@ class FileStore:
         metadata: dict[str, Any] | None = None,
         expected_bytes: int | None = None,
         expected_sha256: str | None = None,
+        file_id: str | None = None,
     ) -> Upload:
         """Begin what `create` does in one call, for callers who are given bytes instead of asking for them.
 
         The arguments are those of `create`, and are checked now. Nothing is visible before `Upload.finish`; an upload
         that is not finished must be discarded, as leaving it as a context manager does.
+
+        `file_id` is an id that was given out before, so that whoever tries again makes no second file: if it is taken,
+        `finish` raises `StorageError` where the storage can tell. `created_at` is then the time it was minted at.
         """
         self._check_open("create")
         limit = self._limit(max_bytes)
@@ -173,7 +177,7 @@ class FileStore:
         size = arguments.size(expected_bytes)
         if size is not None and size > limit:
             raise too_large(filename, limit)
-        file_id, created_at = self._minter.mint()
+        file_id, created_at = self._minter.mint() if file_id is None else ids.adopt(file_id, self._clock())
         fields |= {
             "id": file_id,
             "created_at": created_at,
@@ -351,7 +355,7 @@ class FileStore:
                     "restore it from a backup or delete it"
                 ) from error
             try:
-                _skip(stream, start)
+                skip(stream, start)
             except BaseException:
                 stream.close()
                 raise
@@ -392,11 +396,3 @@ class FileStore:
                 continue
             if file.expires_at is None or file.expires_at > now:
                 yield file
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count:
-        chunk = stream.read(min(count, CHUNK_BYTES))
-        if not chunk:
-            return
-        count -= len(chunk)

@@ -126,6 +126,7 @@ class AsyncFileStore:
         metadata: dict[str, Any] | None = None,
         expected_bytes: int | None = None,
         expected_sha256: str | None = None,
+        file_id: str | None = None,
     ) -> AsyncUpload:
         """See `FileStore.begin`: `async with await store.begin(...) as upload`. No thread is held between writes."""
         begin = partial(
@@ -138,6 +139,7 @@ class AsyncFileStore:
             metadata=metadata,
             expected_bytes=expected_bytes,
             expected_sha256=expected_sha256,
+            file_id=file_id,
         )
         upload = await self._threads.run(begin, undo=lambda upload: upload.discard())
         return AsyncUpload(upload, self._threads, self._delete_again)
