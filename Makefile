@@ -36,6 +36,7 @@ bench: .venv/.benched   ## measure beside peers and floors; ARGS='--quick --only
 
 docs: .venv/.synced   ## write the generated pages of the documentation
 	@$(RUN)/python -m tests.conformance.pages
+	@$(RUN)/python -m benchmarks.page
 
 format: .venv/.synced   ## let ruff format and fix what it can
 	@$(RUN)/ruff check --fix --quiet . ; $(RUN)/ruff format .

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import machine, report, targets
 from benchmarks.harness import Run, scratch
+from benchmarks.peers import find
 
 CASES = ("local", "threads", "listing", "asynchronous", "streams", "memory", "objects", "calls")
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +31,7 @@ def main() -> None:
     with scratch(arguments.dir) as folder:
         run = Run(folder, scale=scale, only=arguments.only, seed=arguments.seed)
         run.tables.about = machine.about(folder, scale)
+        run.tables.about["promises"] = {kind.name: kind.promises for kind in find()[0]}
         for name in CASES:
             importlib.import_module(f"benchmarks.cases.{name}").measure(run)
         run.finish()

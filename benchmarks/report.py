@@ -59,8 +59,13 @@ def amount(value: float, unit: str) -> str:
 
 
 def write(tables: Tables, folder: Path) -> None:
-    """Write `results.json` and `README.md`."""
+    """Write `results.json`, `README.md`, and the plots if they can be drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     tables.save(folder / "results.json")
     text = "# What was measured\n\n" + markdown(tables) + targets.markdown(tables)
     (folder / "README.md").write_text(text, encoding="utf-8")
+    try:
+        from benchmarks import plots
+    except ImportError:
+        return  # no matplotlib: the numbers are there
+    plots.draw(tables, folder)

@@ -67,6 +67,9 @@ TARGETS = (
         at_least=3,
     ),
     Target("get", "local.get", _FAST, ("open, read, json.loads",), at_most=0.9),
+    Target(
+        "get, by a store just opened", "local.get", "holdall, just opened", ("open, read, json.loads",), at_most=0.9
+    ),
     Target("async get", "async.get", "async", ("sync",), at_most=3),
     Target("async read of 1 KiB", "async.read", "async", ("sync",), at_most=3),
     Target("list all of 10 000", "listing.10k", "holdall, first", ("scandir, read, json.loads",), at_most=0.7),

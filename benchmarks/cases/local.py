@@ -15,6 +15,7 @@ from benchmarks.peers._base import FILENAME
 __all__ = ["measure"]
 
 LOOP = "open, read, json.loads"
+FRESH = "holdall, just opened"
 _DURABLE = ("HoldallDurable", "StageFloorDurable", "OpenDAL")
 _OTHERS = ("Holdall", "SeedFloor", "StageFloor", "SeedPort", "Filedepot", "FileKeeper", "Fsspec", "Obstore", "OpenDAL")
 _NOT_DURABLE = (*_OTHERS, "Minimalkv")
@@ -61,7 +62,7 @@ class _Side:
             for name in run.shuffled(self._peers):
                 self._create(name, files // rounds, counted=number > 0)
             for call in ("get", "get_content"):
-                for name in run.shuffled([*self._peers, *([LOOP] if call == "get" else [])]):
+                for name in run.shuffled([*self._peers, *([LOOP, FRESH] if call == "get" else [])]):
                     self._read(name, call, files // rounds, counted=number > 0)
         for number in range(min(5, rounds) + 1):
             for name in run.shuffled(self._peers):
@@ -84,9 +85,10 @@ class _Side:
     def _read(self, name: str, call: str, count: int, *, counted: bool) -> None:
         if not self._run.wants(f"{self._prefix}{call}"):
             return
-        store = self._ours if name == LOOP else name
-        ids = self._run.random.choices(list(self._ids[store]), k=count)
-        reads = _loop(self._roots[store]) if name == LOOP else getattr(self._peers[name], call)
+        store = self._ours if name in {LOOP, FRESH} else name
+        ids = self._run.random.sample(list(self._ids[store]), k=count)
+        peer = self._opened(store) if name == FRESH else self._peers[store]
+        reads = _loop(self._roots[store]) if name == LOOP else getattr(peer, call)
         if self._size > 100_000:
             warm_memory(count * self._size)
         measured, found = timed(reads, ids)
@@ -97,16 +99,20 @@ class _Side:
             elif name == LOOP:
                 check(result["bytes"] == self._size, f"{name}: wrong size")
             else:
-                self._check_facts(self._peers[name], result)
+                self._check_facts(peer, result)
+        if name == FRESH:
+            peer.close()
         if counted:
             self._table(call, LOOP if call == "get" else None).add(name, seconds)
 
     def _list(self, name: str, *, counted: bool) -> None:
-        peer, expected = self._peers[name], len(self._ids[name])
+        expected = len(self._ids[name])
         for call in ("list", "page"):
             if not self._run.wants(f"{self._prefix}{call}"):
                 continue
-            (seconds,), (found,) = timed(lambda call: peer.list() if call == "list" else peer.page(20), [call])
+            # Another one on the same root, which has seen none of the files.
+            peer = self._opened(name)
+            (seconds,), (found,) = timed(lambda p, c=call: p.list() if c == "list" else p.page(20), [peer])
             check(
                 len(found) == (expected if call == "list" else min(20, expected)),
                 f"{name}: {call} gave {len(found)} files",
@@ -115,6 +121,10 @@ class _Side:
                 self._check_facts(peer, result)
             if counted:
                 self._table(call).add(name, seconds / (expected if call == "list" else 1))
+            peer.close()
+
+    def _opened(self, name: str) -> Peer:
+        return type(self._peers[name])(self._roots[name])
 
     def _check_facts(self, peer: Peer, result: Any) -> None:
         filename, size = peer.facts(result)

@@ -29,7 +29,7 @@ class Peer(abc.ABC):
 
     @abc.abstractmethod
     def __init__(self, root: Path) -> None:
-        """Open a store in an empty directory that exists."""
+        """Open a store in a directory that is empty, or that another of this kind has used."""
 
     @abc.abstractmethod
     def create(self, data: bytes) -> str:

@@ -21,7 +21,7 @@ class FileKeeper(TwoObjects):
 
     def __init__(self, root: Path) -> None:
         settings = {"type": "file_keeper:fs", "path": str(root), "initialize": True}
-        self._store = file_keeper.make_storage(f"bench-{root.name}", settings)
+        self._store = file_keeper.make_storage(root.name, settings)
 
     def put(self, key: str, data: bytes) -> None:
         self._store.upload(file_keeper.types.Location(key), file_keeper.make_upload(data))

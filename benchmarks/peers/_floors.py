@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,8 @@ class StageFloor(_Floor):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        os.mkdir(".staging", 0o700, dir_fd=self._root)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(".staging", 0o700, dir_fd=self._root)
         self._staging = os.open(".staging", _DIRECTORY, dir_fd=self._root)
 
     def create(self, data: bytes) -> str:

@@ -84,7 +84,12 @@ class HoldallStore(Client):
 
     def __init__(self, url: str, name: str) -> None:
         self.name = name
+        self._url = url
         self.store = holdall.open_store(url)
+
+    def again(self) -> HoldallStore:
+        """The same files, opened anew."""
+        return HoldallStore(self._url, self.name)
 
     def create(self, data: bytes) -> str:
         return self.store.create(FILENAME, data, purpose="user_data").id
