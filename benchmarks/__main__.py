@@ -36,11 +36,12 @@ def main() -> None:
             importlib.import_module(f"benchmarks.cases.{name}").measure(run)
         run.finish()
         run.tables.about |= {"missing": run.missing, "took_seconds": round(time.time() - began)}
-    print(report.markdown(run.tables))
-    print(targets.markdown(run.tables))
-    whole = not arguments.quick and not arguments.only
-    if arguments.out or whole:
-        report.write(run.tables, arguments.out or RESULTS)
+        # Before the directory is removed, which takes a while.
+        print(report.markdown(run.tables))
+        print(targets.markdown(run.tables), flush=True)
+        whole = not arguments.quick and not arguments.only
+        if arguments.out or whole:
+            report.write(run.tables, arguments.out or RESULTS)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class _Side:
         self._run, self._prefix, self._size = run, prefix, size
         self._roots = {kind.name: run.new_folder() for kind in found}
         self._peers = {kind.name: kind(self._roots[kind.name]) for kind in found}
-        self._ids: dict[str, dict[str, bytes]] = {name: {} for name in self._peers}
+        self._ids: dict[str, dict[str, int]] = {name: {} for name in self._peers}
         durable = prefix.startswith("durable")
         self._ours = "holdall" if durable else "holdall, fsync=false"
         self._floor = "staging floor, four syncs" if durable else "seed-protocol floor"
@@ -74,13 +74,18 @@ class _Side:
         return self._run.table(self._prefix + call, title, reference or self._floor)
 
     def _create(self, name: str, count: int, *, counted: bool) -> None:
-        number = len(self._ids[name])
-        blocks = [f"{n:012d}".encode() + self._block[12:] for n in range(number, number + count)]
+        first = len(self._ids[name])
+        numbers = range(first, first + count)
+        blocks = [self._content(number) for number in numbers]
         seconds, ids = per_call(self._peers[name].create, blocks)
         check(len(set(ids)) == count, f"{name}: create gave {len(set(ids))} ids for {count} files")
-        self._ids[name] |= dict(zip(ids, blocks, strict=True))
+        self._ids[name] |= dict(zip(ids, numbers, strict=True))
         if counted and self._run.wants(f"{self._prefix}create"):
             self._table("create").add(name, seconds)
+
+    def _content(self, number: int) -> bytes:
+        """What is in the file of this number, in each store."""
+        return f"{number:012d}".encode() + self._block[12:]
 
     def _read(self, name: str, call: str, count: int, *, counted: bool) -> None:
         if not self._run.wants(f"{self._prefix}{call}"):
@@ -95,7 +100,7 @@ class _Side:
         seconds = sorted(measured)[len(measured) // 2]
         for file_id, result in zip(ids, found, strict=True):
             if call == "get_content":
-                check(result == self._ids[store][file_id], f"{name}: other bytes came back")
+                check(result == self._content(self._ids[store][file_id]), f"{name}: other bytes came back")
             elif name == LOOP:
                 check(result["bytes"] == self._size, f"{name}: wrong size")
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.cases.calls import counted
+from benchmarks.page import PAGE, RESULTS, page
 from benchmarks.tables import Table, Tables
 from benchmarks.targets import TARGETS, Target, Verdict, judge, markdown
 
@@ -124,3 +125,25 @@ def test_system_calls_are_counted_between_the_marks():
 1 close(3) = 0
 """
     assert dict(counted(trace.splitlines())) == {"create": {"mkdirat": 1, "futex": 1, "write": 1}}
+
+
+def test_the_page_on_performance_is_made_from_the_results_that_are_kept():
+    """Its numbers are those of `benchmarks/results`; after a run, `make docs` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == page(Tables.load(RESULTS))
+
+
+def test_nothing_on_the_page_is_left_open():
+    """The results that are kept have every table, and each place of the text is filled."""
+    text = PAGE.read_text(encoding="utf-8")
+
+    assert "{{" not in text
+    assert "not measured" not in text
+
+
+def test_the_page_of_a_part_of_the_tables_says_what_was_not_measured():
+    """A page can be made from any results."""
+    tables = Tables(ABOUT)
+    tables["local.create"] = _table(ours=[1])
+
+    assert "(not measured)" in page(tables)
+    assert "{{" not in page(tables)
