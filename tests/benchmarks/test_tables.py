@@ -13,7 +13,14 @@ from benchmarks import report
 ABOUT = {
     "date": "2026-01-01",
     "scale": "quick",
-    "machine": {"cpu": "a cpu", "cores": 2, "memory_gib": 4, "system": "Linux 6", "python": "CPython 3.11"},
+    "machine": {
+        "cpu": "a cpu",
+        "cores": 2,
+        "memory_gib": 4,
+        "system": "Linux 6",
+        "python": "CPython 3.11",
+        "load_at_start": 0.1,
+    },
     "disk": "ext4 (rw)",
     "versions": {"holdall": "0.1.0"},
     "missing": {"OpenDAL": "not installed"},
