@@ -21,7 +21,7 @@ __all__ = ["Debug", "Json", "Settings", "Store", "app", "open_files", "run"]
 
 _PROGRAM = "holdall"
 # Each registers its commands; the help shows them in this order.
-_COMMANDS = ("files", "listing", "upkeep", "copying", "plugins", "conformance", "scaffold", "keys")
+_COMMANDS = ("files", "listing", "upkeep", "copying", "plugins", "conformance", "scaffold", "serve", "keys")
 
 
 @dataclass

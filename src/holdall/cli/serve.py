@@ -1,0 +1,90 @@
+"""The Files API as a service."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdall.cli import _errors
+from holdall.cli._app import Debug, Settings, Store, app
+from holdall.errors import NotSupported, StorageError
+
+if TYPE_CHECKING:
+    from holdall.server import Keys
+
+__all__: list[str] = []
+
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    *,
+    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The store; by default that of --store.")] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="The port; 0: any that is free.")] = 8000,
+    grace: Annotated[
+        int, typer.Option("--grace", min=0, help="How many seconds transfers may go on once it is told to stop.")
+    ] = 30,
+    store: Store = None,
+    _debug: Debug = False,
+) -> None:
+    """Serve the Files API over HTTP until interrupted; the official SDK needs nothing but base_url.
+
+    API keys come from $HOLDALL_API_KEYS and from the file $HOLDALL_API_KEYS_FILE, which `holdall key` writes.
+    Without any, it listens on this machine only.
+    """
+    try:
+        import uvicorn  # noqa: PLC0415
+
+        from holdall.server import Keys, create_app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise NotSupported(f"cannot serve: {error.name} is not installed; pip install 'holdall[server]'") from error
+    settings: Settings = ctx.obj
+    _errors.log_to_stderr(debug=settings.debug)
+    keys = Keys.from_environment()
+    if keys is None and not _is_this_machine(host):
+        raise typer.BadParameter(
+            f"without API keys, {host} would let in everybody; make one with 'holdall key', or listen on 127.0.0.1",
+            param_hint="--host",
+        )
+    chosen = next((given for given in (url, store, settings.store) if given is not None), None)
+    application = create_app(chosen, keys=keys, hosts=None if keys else {*_THIS_MACHINE, host})
+    with _listening(host, port) as listener:
+        typer.echo(f"serving {_address(listener)}/v1, {_for_whom(keys)}", err=True)
+        config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=grace)
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise typer.Exit(_errors.FAILED)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host in _THIS_MACHINE or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise StorageError(f"cannot listen on {host} port {port}: {error.strerror or error}; choose another") from error
+
+
+def _address(listener: socket.socket) -> str:
+    name: Any = listener.getsockname()
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"
+
+
+def _for_whom(keys: Keys | None) -> str:
+    if keys is None:
+        return "without API keys, to this machine only"
+    return f"to tenants with an API key ({len(keys.tenants())} now)"

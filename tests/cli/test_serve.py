@@ -1,0 +1,80 @@
+"""`holdall serve`: the Files API from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+import openai
+import pytest
+
+
+@pytest.fixture
+def serve(url):
+    """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**variables):
+            command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0"]
+            environment = os.environ | {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": ""} | variables
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+            stack.callback(process.kill)
+            line = process.stderr.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert address, line + process.stderr.read()
+            return process, address[0], line
+
+        yield start
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_it_serves_the_sdk_until_it_is_told_to_stop(serve, store, number, code):
+    """The SDK stores a file at the address that is printed; the file is in the store when the server has ended."""
+    process, address, line = serve()
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none") as client:
+        file = client.files.create(file=("a.txt", b"hello"), purpose="user_data")
+    process.send_signal(number)
+
+    assert process.wait(60) == code
+    assert store.get_content(file.id) == b"hello"
+    assert "without API keys, to this machine only" in line
+
+
+def test_with_keys_it_lets_in_those_who_have_one(serve):
+    """With keys in the environment, who has none is refused, and who has one is served."""
+    _, address, line = serve(HOLDALL_API_KEYS="ann:sk-secret")
+
+    assert httpx.get(f"{address}/v1/files").status_code == 401
+    answer = httpx.get(f"{address}/v1/files", headers={"Authorization": "Bearer sk-secret"})
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
+    assert "API key" in line
+    assert "sk-secret" not in line
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "files.example"])
+def test_without_keys_it_listens_on_this_machine_only(run, monkeypatch, host):
+    """An address that others reach is refused as wrong usage, and the message says what to do."""
+    for name in ("HOLDALL_API_KEYS", "HOLDALL_API_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    done = run("serve", "memory://", "--host", host)
+
+    assert done.code == 2
+    assert "holdall key" in done.errors
+
+
+def test_a_port_in_use_is_told(run, monkeypatch):
+    """The message names the port, and the exit code is that of a failure."""
+    import socket
+
+    monkeypatch.delenv("HOLDALL_API_KEYS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "memory://", "--port", str(port))
+
+    assert done.code == 1
+    assert f"port {port}" in done.errors
