@@ -15,12 +15,14 @@ from starlette.middleware import Middleware
 
 import holdall
 from holdall.aio import AsyncFileStore
+from holdall.opening import default_url
 from holdall.server._access import authenticator, visitor
 from holdall.server._errors import APIError, respond
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
 from holdall.server._router import create_router, json_response
 from holdall.server._tenants import Stores
+from holdall.server._uploads import Beside, create_uploads_router, uploads_url
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
@@ -56,12 +58,19 @@ def create_app(
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of)
 
+    beside: Beside | None = None
+    if not isinstance(store, FileStore | AsyncFileStore):
+        url = default_url() if store is None else store if isinstance(store, StoreURL) else StoreURL.parse(store)
+        beside = Beside(Stores(uploads_url(url), tenants=keys.tenants if keys else None))
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with stores, anyio.create_task_group() as tasks:
             for task in background:
                 tasks.start_soon(task, stores)
             yield
+            if beside is not None:
+                await beside.close()
             tasks.cancel_scope.cancel()
 
     app = FastAPI(
@@ -74,6 +83,9 @@ def create_app(
     authenticate = authenticator(keys) if keys else visitor(hosts)
     files = create_router(stores.lease, authenticate=authenticate, redirect_seconds=redirect_seconds)
     app.include_router(files, prefix=prefix)
+    if beside is not None:
+        uploads = create_uploads_router(stores.lease, beside.lease, authenticate=authenticate)
+        app.include_router(uploads, prefix=prefix)
     for router in routers:
         app.include_router(router)
     app.include_router(_health(stores))
