@@ -84,18 +84,18 @@ def create_and_die(store: FileStore, say: Say, *, size: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def create_marked(store: FileStore, say: Say, *, mark: str) -> None:
-    """Create a file whose bytes and name are recognisable in a trace."""
-    store.create(f"{mark}.bin", (f"{mark} " * 8000).encode(), purpose="user_data")
+def create_marked(store: FileStore, say: Say, *, mark: str, count: int = 8000) -> None:
+    """Create a file whose bytes (the mark, `count` times) and name are recognisable in a trace."""
+    store.create(f"{mark}.bin", (f"{mark} " * count).encode(), purpose="user_data")
     say(done=mark)
 
 
-def create_on_full_disk(store: FileStore, say: Say, *, limit: int, size: int) -> None:
-    """Create a file of `size` bytes while no local file may grow past `limit` bytes (setrlimit(2), RLIMIT_FSIZE)."""
+def create_on_full_disk(store: FileStore, say: Say, *, limit: int, size: int, text: int) -> None:
+    """Create a file, with `text` bytes of metadata, while no file may grow past `limit` bytes (RLIMIT_FSIZE)."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        file = store.create("full.bin", _chunks(size), purpose="user_data")
+        file = store.create("full.bin", _chunks(size), purpose="user_data", metadata={"text": "x" * text})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     say(id=file.id)

@@ -49,7 +49,9 @@ class PlainStagedFile(StagedFile):
 
     def write_meta(self, folder: str, meta: bytes) -> None:
         with open(os.path.join(folder, "meta.json"), "xb", buffering=0) as file:
-            file.write(meta)
+            view = memoryview(meta)
+            while view:
+                view = view[file.write(view) :]
             os.fsync(file.fileno())
 
     def sync_folder(self, folder: str) -> None:

@@ -8,8 +8,10 @@ import io
 import os
 from typing import Any
 
-from tests.conformance.mutants._base import MemoryBackend, mutant
+from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
+from holdall.backend import StagedFile
+from holdall.errors import FileNotFound
 from holdall.store import FileStore
 
 MIB = 1024 * 1024
@@ -49,3 +51,53 @@ class Decompresses(MemoryBackend):
         with contextlib.suppress(OSError, EOFError):
             data = gzip.decompress(data)
         return io.BytesIO(data[start:stop])
+
+
+@mutant("content.large")
+class LosesAByteFarOut(MemoryBackend):
+    """A range that begins beyond five million bytes begins one byte late."""
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        return super().open_data(file_id, start + (start > 5_000_000), stop)
+
+
+class _LargestChunk(StagedWrapper):
+    def write(self, chunk: Any) -> None:
+        self.inner.write(memoryview(chunk)[: 4 * MIB])
+
+
+@mutant("content.large")
+class CutsAChunk(MemoryBackend):
+    """Takes no more than 4 MiB in one call, and does not say so."""
+
+    def stage(self, file_id: str) -> StagedFile:
+        return _LargestChunk(super().stage(file_id))
+
+
+class _FirstMebibytes(StagedWrapper):
+    taken = 0
+
+    def write(self, chunk: Any) -> None:
+        if self.taken < 16 * MIB:
+            self.inner.write(chunk)
+        self.taken += len(chunk)
+
+
+@mutant("content.streams_down_bounded_memory")
+class EndsFarOut(LocalBackend):
+    """What is written after 16 MiB is lost."""
+
+    def stage(self, file_id: str) -> StagedFile:
+        return _FirstMebibytes(super().stage(file_id))
+
+
+@mutant("content.early_close_releases")
+class LeaksWhatIsAbsent(LocalBackend):
+    """Looking for what is not there leaves a descriptor open."""
+
+    def read_meta(self, file_id: str) -> bytes:
+        try:
+            return super().read_meta(file_id)
+        except FileNotFound:
+            os.dup(self._held().fd)
+            raise

@@ -9,6 +9,9 @@ from typing import Any
 from tests.conformance.mutants._base import LocalBackend, mutant
 from tests.conformance.mutants._disk import DiskMutant, PlainStagedFile
 
+from holdall.backend import Debris
+from holdall.errors import StorageError
+
 
 class _MetadataFirst(PlainStagedFile):
     def publish(self, meta: bytes) -> None:
@@ -144,3 +147,40 @@ class WritesTheTailOnClose(DiskMutant):
                     file.writelines(staged.tail)
         self.pending = []
         super().close()
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class SweepsEmptyFiles(LocalBackend):
+    """Takes a file without bytes for one whose writer died."""
+
+    def debris(self) -> Any:
+        yield from super().debris()
+        for file_id in self.list_ids():
+            if os.path.getsize(os.path.join(self._root, file_id, "data.bin")) == 0:
+                yield Debris(f"empty {file_id}", "data without bytes", file_id, 0, modified_at=0)
+
+    def discard_debris(self, debris: Debris) -> None:
+        if debris.file_id is not None and debris.name.startswith("empty "):
+            shutil.rmtree(os.path.join(self._root, debris.file_id), ignore_errors=True)
+        else:
+            super().discard_debris(debris)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class ClearsTheWholeScratch(LocalBackend):
+    """Clears the place where writes go on when it is asked to take away one leftover in it."""
+
+    def discard_debris(self, debris: Debris) -> None:
+        scratch = os.path.join(self._root, ".staging")
+        for name in os.listdir(scratch):
+            shutil.rmtree(os.path.join(scratch, name), ignore_errors=True)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoverMustBeThere(LocalBackend):
+    """A leftover that somebody else has taken away already is an error."""
+
+    def discard_debris(self, debris: Debris) -> None:
+        if not os.path.lexists(os.path.join(self._root, debris.name)):
+            raise StorageError("there is no such leftover")
+        super().discard_debris(debris)

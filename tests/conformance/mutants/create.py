@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import hashlib
+import io
 import itertools
 import json
 import mimetypes
@@ -195,3 +196,15 @@ class GuessesContentType(FileStore):
     def create(self, filename: str, data: Any, *, content_type: str | None = None, **options: Any) -> FileObject:
         guessed = content_type or mimetypes.guess_type(filename)[0]
         return super().create(filename, data, content_type=guessed, **options)
+
+
+@mutant("create.same_bytes_two_ids")
+class ComparesTheEnds(MemoryBackend):
+    """Files of one size that begin and end alike are taken for the same."""
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        data = self._entry(file_id)[1]
+        for _, other in list(self._space.entries.values()):
+            if len(other) == len(data) and (other[:1000], other[-1000:]) == (data[:1000], data[-1000:]):
+                return io.BytesIO(other[start:stop])
+        return super().open_data(file_id, start, stop)

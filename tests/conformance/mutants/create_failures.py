@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -329,3 +330,35 @@ class LimitExcluded(FileStore):
         if max_bytes is not None:
             max_bytes = max(1, max_bytes - 1)
         return super().create(filename, data, max_bytes=max_bytes, **options)
+
+
+class _DiscardsOnce(StagedWrapper):
+    discarded = False
+
+    def discard(self) -> None:
+        if self.discarded:
+            raise StorageError("this write was discarded already")
+        self.discarded = True
+        self.inner.discard()
+
+
+@mutant("create.error_means_not_stored")
+class DiscardsOnce(MemoryBackend):
+    """Discarding a second time is an error, which then hides the one that mattered."""
+
+    def stage(self, file_id: str) -> Any:
+        return _DiscardsOnce(super().stage(file_id))
+
+
+class _KeepsTheOld(StagedWrapper):
+    def publish(self, meta: bytes) -> None:
+        with contextlib.suppress(StorageError):
+            self.inner.publish(meta)
+
+
+@mutant("create.error_means_not_stored")
+class KeepsTheOldInSilence(MemoryBackend):
+    """Says that it has published under an id that was taken, and has not."""
+
+    def stage(self, file_id: str) -> Any:
+        return _KeepsTheOld(super().stage(file_id))

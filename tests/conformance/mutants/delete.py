@@ -224,3 +224,17 @@ class CutsLongIds(MemoryBackend):
 
     def remove(self, file_id: str) -> None:
         super().remove(file_id[:64])
+
+
+@mutant("delete.then_everything_is_missing")
+class CachesBytes(MemoryBackend):
+    """Bytes once read are kept by the handle, whoever deletes the file."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._kept: dict[str, bytes] = {}
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        if file_id not in self._kept:
+            self._kept[file_id] = self._entry(file_id)[1]
+        return io.BytesIO(self._kept[file_id][start:stop])

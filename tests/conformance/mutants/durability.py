@@ -138,3 +138,58 @@ class TakesAShortWriteForAll(DiskMutant):
     """A write that the disk took in part counts as done."""
 
     staged = _WritesOnce
+
+
+class _SyncsLarge(PlainStagedFile):
+    def sync_data(self) -> None:
+        if os.fstat(self.data.fileno()).st_size > 65_536:
+            super().sync_data()
+
+
+@mutant("durability.fsync_order")
+class SyncsLargeFilesOnly(DiskMutant):
+    """A small file is not worth the wait."""
+
+    staged = _SyncsLarge
+
+
+class _SyncsSmall(PlainStagedFile):
+    def sync_data(self) -> None:
+        if os.fstat(self.data.fileno()).st_size < 1_000_000:
+            super().sync_data()
+
+
+@mutant("durability.fsync_order")
+class SyncsSmallFilesOnly(DiskMutant):
+    """A large file takes too long to sync."""
+
+    staged = _SyncsSmall
+
+
+class _SyncsAgain(PlainStagedFile):
+    def sync_data(self) -> None:
+        try:
+            super().sync_data()
+        except OSError:
+            super().sync_data()
+
+
+@mutant("durability.fsync_error_is_reported")
+class SyncsAgain(DiskMutant):
+    """Tries again when a sync fails: it succeeds, for the kernel has dropped what it could not write."""
+
+    staged = _SyncsAgain
+
+
+class _WritesMetadataOnce(PlainStagedFile):
+    def write_meta(self, folder: str, meta: bytes) -> None:
+        with open(os.path.join(folder, "meta.json"), "xb", buffering=0) as file:
+            file.write(meta)
+            os.fsync(file.fileno())
+
+
+@mutant("durability.enospc_is_reported_and_clean")
+class TakesAShortWriteForAllMetadata(DiskMutant):
+    """Metadata that the disk took in part counts as written."""
+
+    staged = _WritesMetadataOnce

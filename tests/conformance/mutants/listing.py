@@ -373,3 +373,11 @@ class SelectsByOffset(MemoryBackend):
             yield from rows
             if len(rows) < 500:
                 return
+
+
+@mutant("list.more_than_1000")
+class BoundedWalkIsOnePage(MemoryBackend):
+    """Follows the pages of its server, but not where there is an upper bound."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        return itertools.islice(super().list_ids(after, before), None if before is None else 1000)

@@ -221,3 +221,16 @@ class SortsKeys(_Changes):
     def change(self, document: dict[str, Any]) -> None:
         if document.get("metadata"):
             document["metadata"] = dict(sorted(document["metadata"].items()))
+
+
+class _Strips(StagedWrapper):
+    def publish(self, meta: bytes) -> None:
+        self.inner.publish(meta.strip())
+
+
+@mutant("metadata.json_roundtrip_types")
+class StripsDocument(MemoryBackend):
+    """Space around a document means nothing to it."""
+
+    def stage(self, file_id: str) -> Any:
+        return _Strips(super().stage(file_id))

@@ -278,10 +278,13 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
     meta = encode_meta(FileObject(id=file_id, filename="x", purpose="batch", bytes=5, created_at=created_at))
     with backend.stage(file_id) as staged:
         staged.write(b"never")
+        # Leaving the block is the second time: it does nothing.
+        staged.discard()
     _only_listed(kit, files, "with backend.stage(id): write, no publish; then list")
     staged = backend.stage(file_id)
     staged.write(b"right")
     staged.publish(meta)
+    staged.discard()
     staged.discard()
     did = "backend.stage(id), write, publish, discard; then get_content(id)"
     expect(kit.open().get_content(file_id), b"right", did)
@@ -292,6 +295,9 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
     except Exception:
         did = "publish of an id that is taken, which raised; then get_content(id)"
         expect(kit.open().get_content(file_id), b"right", did)
+    else:
+        # Where the storage cannot tell that the id is taken, it must at least have done what it said.
+        expect(kit.open().get_content(file_id), b"wrong", "publish of an id that is taken, which returned; get_content")
 
 
 @check("create.limit_refused_while_streaming")

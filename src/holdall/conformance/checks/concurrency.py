@@ -228,6 +228,57 @@ def handle_shared_by_threads(kit: Kit) -> None:
     _none_failed(turns, "write three uploads by turns on one thread, through one handle")
     kept += turns[0]
     _all_there(kit, kept, f"what {THREADS} threads and three uploads by turns kept through one handle")
+    _hops(kit)
+    _same_file(kit)
+    _none_failed(together(1, lambda _: _walks_by_turns(kit)), "walk the ids twice by turns, and work between the steps")
+
+
+def _hops(kit: Kit) -> None:
+    """An upload and a reader that go from thread to thread and back, as event loops with worker threads do."""
+    data = kit.noise(100_000)
+
+    def step(did: str, action: Callable[[], Any]) -> Any:
+        results = together(1, lambda _: action())
+        _none_failed(results, f"{did} on a thread of its own")
+        return results[0]
+
+    # This thread lives on: the number of one that has ended is given to the next, which then looks like the same.
+    with kit.store.begin("hops", purpose="batch") as upload:
+        upload.write(data[:50_000])
+        step("write to an upload", lambda: upload.write(data[50_000:]))
+        file_id = step("finish an upload", upload.finish).id
+    stream = kit.store.open(file_id)
+    saw = [step("read from a file", lambda: stream.read(50_000)), stream.read()]
+    step("close a file", stream.close)
+    expect(b"".join(saw), data, "upload and read, some steps on a thread of their own")
+
+
+def _same_file(kit: Kit) -> None:
+    """Everybody reads the same file through one handle, each from another place."""
+    data = kit.noise(400_000)
+    file_id = kit.put(data).id
+
+    def read(t: int) -> None:
+        for start in range(t * 1000, 300_000, 60_000):
+            expect(kit.store.get_content(file_id, start, start + 50_000), data[start:][:50_000], "the range")
+
+    _none_failed(together(THREADS, read, interleaved=True), f"read ranges of one file on {THREADS} threads, one handle")
+
+
+def _walks_by_turns(kit: Kit) -> None:
+    """What has begun to list holds nothing that another call through the same handle waits for, or ends."""
+    ids = sorted(kit.put(b"%d" % n).id for n in range(6))
+    backend = kit.store.backend
+    first, second = backend.list_ids(), backend.list_ids()
+    saw: tuple[list[str], list[str]] = ([], [])
+    for _ in range(3):
+        saw[0].append(next(first))
+        saw[1].append(next(second))
+        kit.store.delete(kit.put(b"passing").id)
+        expect(kit.store.get_content(ids[0]), b"0", "get_content while a listing goes on")
+    for walk, seen in zip((first, second), saw, strict=True):
+        every = [*seen, *walk]
+        expect([i for i in every if i in ids], ids, "backend.list_ids(), two by turns, with other calls between")
 
 
 def _by_turns(kit: Kit) -> list[tuple[str, bytes]]:

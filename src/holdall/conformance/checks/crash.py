@@ -61,19 +61,38 @@ def _survivors(kit: Kit, known: dict[str, bytes], did: str, may_appear: bytes) -
 def _swept(kit: Kit, did: str) -> None:
     store = kit.open()
     before = kit.listed()
+    found = list(store.backend.debris())
+    # Taking one leftover away is no harm to an upload that goes on.
+    with store.begin("alive", purpose="batch") as upload:
+        upload.write(b"alive")
+        for debris in found:
+            store.backend.discard_debris(debris)
+        try:
+            alive = upload.finish().id
+        except HoldallError as error:
+            raise broken(
+                f"begin an upload, discard_debris of {len(found)}, finish, {did}", "no error", error
+            ) from error
+    expect(store.get_content(alive), b"alive", f"get_content of an upload during which debris was discarded, {did}")
+    store.delete(alive)
     store.sweep(older_than=0)
+    for debris in found:
+        try:
+            store.backend.discard_debris(debris)
+        except HoldallError as error:
+            raise broken(f"discard_debris of what is gone already, {did}", "nothing happens", error) from error
     expect(kit.listed(), before, f"list() after sweep, {did}")
     left = [d.name for d in store.backend.debris()]
     expect(left, [], f"leftovers that sweep(older_than=0) leaves, {did}")
-    found = kit.leftovers()
-    if found is not None:
-        expect(found, [], f"leftovers in the storage after sweep(older_than=0), {did}")
+    kept = kit.leftovers()
+    if kept is not None:
+        expect(kept, [], f"leftovers in the storage after sweep(older_than=0), {did}")
 
 
 @check("crash.create_killed_anywhere_is_all_or_nothing", needs=OUTLIVING)
 def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     """Killed before each call that acts on the storage, and between the chunks of a longer upload."""
-    known = {kit.put(b"was there before").id: b"was there before"}
+    known = {kit.put(data).id: data for data in (b"was there before", b"")}
     with Nursery(kit.target) as nursery:
         dry = nursery.one("create_killed", kit.url, at=0, size=SIZE)
         points = _points(dry, "create")
@@ -94,7 +113,7 @@ def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
 def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     """Killed before each call that acts on the storage."""
     data = kit.noise(SIZE)
-    known = {kit.put(b"was there before").id: b"was there before"}
+    known = {kit.put(content).id: content for content in (b"was there before", b"")}
     new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a name for what is repeated
     with Nursery(kit.target) as nursery:
         points = _points(nursery.one("delete_killed", kit.url, at=0, file_id=new()), "delete")

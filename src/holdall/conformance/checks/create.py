@@ -99,6 +99,16 @@ def same_bytes_two_ids(kit: Kit) -> None:
             listed = kit.listed()
             expect([i for i in (twins[victim].id, survivor.id, third.id) if i in listed], [survivor.id, third.id], did)
             expect(kit.open().get_content(third.id), data, f"{did}, create it again, get_content")
+    _nearly_the_same(kit)
+
+
+def _nearly_the_same(kit: Kit) -> None:
+    data = kit.noise(SIZE)
+    contents = [data, *(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in (SIZE // 2, 0, SIZE - 1))]
+    files = [kit.put(content) for content in contents]
+    for file, content in zip(files, contents, strict=True):
+        did = f"create four files of {SIZE} bytes that differ in one of them, get_content"
+        expect(kit.open().get_content(file.id), content, did)
 
 
 @check("create.does_not_close_or_rewind_source")

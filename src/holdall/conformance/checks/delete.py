@@ -35,6 +35,14 @@ def _ways(store: FileStore, file_id: str) -> dict[str, Callable[[], Any]]:
     }
 
 
+def _raw_read(store: FileStore, file_id: str) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with store.backend.open_data(file_id) as stream:
+            return stream.read()
+
+    return read
+
+
 @check("delete.then_everything_is_missing")
 def then_everything_is_missing(kit: Kit) -> None:
     """Three handles: the one that deletes, one that has read the file before, one opened after."""
@@ -55,7 +63,7 @@ def then_everything_is_missing(kit: Kit) -> None:
                 ("a handle that had read it", warm),
                 ("a new handle", kit.open()),
             ):
-                for way, call in _ways(store, file.id).items():
+                for way, call in {**_ways(store, file.id), "backend.open_data": _raw_read(store, file.id)}.items():
                     expect_error(FileNotFound, f"{way} of {what}, through {name}", call)
             kit.settle()
             for store in (deleter, warm, kit.open()):

@@ -113,6 +113,9 @@ def more_than_1000(kit: Kit) -> None:
     for limit in (1000, 500):
         _same_pages(store, limit, expected)
     _same_pages(store, 1000, expected[::-1], order="desc")
+    for after, before in ((None, "file-~"), ("file-", None), ("file-", "file-~")):
+        saw = list(store.backend.list_ids(after, before))
+        same_ids(saw, expected, f"backend.list_ids({after!r}, {before!r}) of {count} files")
     # A walk that counts its way from page to page slips by as many as go.
     walk = store.backend.list_ids()
     saw = [next(walk) for _ in range(50)]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from holdall.conformance._entries import plant
 from holdall.conformance._kit import (
     Kit,
     broken,
@@ -23,7 +24,7 @@ from holdall.conformance._registry import check
 from holdall.conformance._samples import FLOATS, FUTURES, INTEGERS, TEXTS, filenames, metadata_of
 from holdall.conformance._sources import OnlyRead
 from holdall.errors import InvalidRequest
-from holdall.model import FileObject, FilePurpose
+from holdall.model import FileObject, FilePurpose, encode_meta
 from holdall.store import FileStore
 
 LIMIT_BYTES = 64 * 1024
@@ -85,6 +86,18 @@ def json_roundtrip_types(kit: Kit) -> None:
                 for part, wanted in zip(saw[key], value, strict=True):  # type: ignore[index]
                     expect_exactly(part, wanted, did)
             expect_exactly(saw[key], value, did)  # type: ignore[index]
+    _documents_are_opaque(kit)
+
+
+def _documents_are_opaque(kit: Kit) -> None:
+    """The same JSON, written as other programs write it: kept as it is, not as the backend would have written it."""
+    for n, spelling in enumerate((b"%s\n", b"\r\n%s\r\n\r\n", b"  %s\t")):
+        file_id = f"file-document-{n}"
+        meta = spelling % encode_meta(plant(kit.store, f"{file_id}-plain")).replace(b"-plain", b"")
+        plant(kit.store, file_id, meta=meta)
+        did = f"backend publish(meta), where meta is JSON between {spelling!r}"
+        expect(kit.open().backend.read_meta(file_id), meta, f"{did}; then read_meta")
+        expect(list(kit.open().backend.read_metas([file_id])), [(file_id, meta)], f"{did}; then read_metas")
 
 
 @check("metadata.survives_reopen")
