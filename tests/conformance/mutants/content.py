@@ -189,7 +189,7 @@ class DecodesBase64(_Stores):
             return data
 
 
-@mutant("content.ranges")
+@mutant("content.ranges", "content.large")
 class InclusiveStop(_Delivers):
     """Means by `stop` the last byte, as HTTP does."""
 
@@ -197,7 +197,7 @@ class InclusiveStop(_Delivers):
         return data[start : stop + 1]
 
 
-@mutant("content.ranges", "content.suffix_of_read_equals_whole")
+@mutant("content.ranges", "content.suffix_of_read_equals_whole", "content.large")
 class StartsAtPage(_Delivers):
     """Begins at the page in which `start` lies."""
 
@@ -205,7 +205,7 @@ class StartsAtPage(_Delivers):
         return data[start - start % 4096 : stop]
 
 
-@mutant("content.ranges", "content.suffix_of_read_equals_whole")
+@mutant("content.ranges", "content.suffix_of_read_equals_whole", "content.large")
 class EndsWithBlock(_Delivers):
     """Delivers one block of a range that begins in the middle of one."""
 

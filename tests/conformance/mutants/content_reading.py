@@ -32,7 +32,7 @@ class SeeksFromTheBuffer(FileStore):
         return _SeeksFromTheBuffer(super().open(file_id).detach())  # type: ignore[attr-defined]
 
 
-@mutant("content.ranges", also=("stateful",))
+@mutant("content.ranges", "content.large", also=("stateful",))
 class LastBlockIsInclusive(FileStore):
     """Reads in blocks of a mebibyte; the end is taken for the last byte where a range spans two."""
 

@@ -177,7 +177,7 @@ class KeepsTheBytes(LocalBackend):
             raise FileNotFound("gone") from None
 
 
-@mutant("delete.frees_space")
+@mutant("delete.frees_space", "delete.then_everything_is_missing")
 class LeavesTheData(LocalBackend):
     """Only the metadata goes."""
 

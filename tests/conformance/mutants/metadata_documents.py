@@ -102,7 +102,7 @@ class _Renames(_Changes):
         raise NotImplementedError
 
 
-@mutant("metadata.filename_verbatim")
+@mutant("metadata.filename_verbatim", "metadata.json_roundtrip_types")
 class NormalisesNames(_Renames):
     """Composes the characters of names."""
 
@@ -110,7 +110,7 @@ class NormalisesNames(_Renames):
         return unicodedata.normalize("NFC", name)
 
 
-@mutant("metadata.filename_verbatim")
+@mutant("metadata.filename_verbatim", "metadata.json_roundtrip_types")
 class StripsNames(_Renames):
     """Forgives white space around names."""
 
@@ -118,7 +118,7 @@ class StripsNames(_Renames):
         return name.strip()
 
 
-@mutant("metadata.filename_verbatim")
+@mutant("metadata.filename_verbatim", "metadata.json_roundtrip_types")
 class NamesOf255Bytes(_Renames):
     """Keeps what a file system would."""
 
@@ -126,7 +126,7 @@ class NamesOf255Bytes(_Renames):
         return name.encode()[:255].decode(errors="ignore")
 
 
-@mutant("metadata.filename_verbatim")
+@mutant("metadata.filename_verbatim", "metadata.json_roundtrip_types")
 class OneLineNames(_Renames):
     """Makes names fit for a header."""
 
@@ -134,7 +134,7 @@ class OneLineNames(_Renames):
         return name.replace("\r", "").replace("\n", " ")
 
 
-@mutant("metadata.limit_exact")
+@mutant("metadata.limit_exact", "metadata.json_roundtrip_types")
 class AttributesOf32KiB(_Changes):
     """Keeps metadata where there is a limit."""
 
@@ -144,7 +144,7 @@ class AttributesOf32KiB(_Changes):
             document["metadata"] = dict(list(metadata.items())[:-1])
 
 
-@mutant("metadata.key_case_preserved")
+@mutant("metadata.key_case_preserved", "metadata.json_roundtrip_types")
 class LowersKeys(_ChangesMetadata):
     """Keeps metadata in headers."""
 
@@ -152,7 +152,7 @@ class LowersKeys(_ChangesMetadata):
         return {k.lower(): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
-@mutant("metadata.key_case_preserved")
+@mutant("metadata.key_case_preserved", "metadata.json_roundtrip_types")
 class NormalisesKeys(_ChangesMetadata):
     """Composes the characters of keys."""
 
@@ -162,7 +162,7 @@ class NormalisesKeys(_ChangesMetadata):
         return {unicodedata.normalize("NFC", k): v for k, v in value.items()}
 
 
-@mutant("metadata.key_case_preserved")
+@mutant("metadata.key_case_preserved", "metadata.json_roundtrip_types")
 class StripsKeys(_ChangesMetadata):
     """Forgives white space around keys."""
 
@@ -170,7 +170,7 @@ class StripsKeys(_ChangesMetadata):
         return {k.strip(" "): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
-@mutant("metadata.empty_vs_absent", "metadata.list_equals_get_equals_create")
+@mutant("metadata.empty_vs_absent", "metadata.list_equals_get_equals_create", "metadata.json_roundtrip_types")
 class EmptyMetadataIsAbsent(_Changes):
     """Keeps metadata if there is any."""
 
@@ -193,7 +193,7 @@ class KnowsAllFields(LocalBackend):
         return meta
 
 
-@mutant("metadata.unknown_future_fields_preserved_or_refused")
+@mutant("metadata.unknown_future_fields_preserved_or_refused", "metadata.json_roundtrip_types")
 class RewritesDocuments(LocalBackend):
     """Brings documents into its own form when it reads them."""
 
