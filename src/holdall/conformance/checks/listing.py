@@ -196,10 +196,9 @@ def cursor_survives_delete(kit: Kit) -> None:
     kit.settle()
     same_ids(_ids(kit.open().list(after=cursor)), expected[6:], "list(after=<id deleted with its neighbours>)")
     # What has just gone may still be named: only those that are there are looked at.
-    below = [i for i in kit.open().backend.list_ids(before=cursor) if i in (*expected[:2], *expected[6:])]
-    same_ids(below, expected[:2], "backend.list_ids(before=<id deleted with its neighbours>)")
-    above = [i for i in kit.open().backend.list_ids(after=cursor) if i in (*expected[:2], *expected[6:])]
-    same_ids(above, expected[6:], "backend.list_ids(after=<id deleted with its neighbours>)")
+    for bound, wanted in (("before", expected[:2]), ("after", expected[6:])):
+        named = [i for i in kit.open().backend.list_ids(**{bound: cursor}) if i in (*expected[:2], *expected[6:])]
+        same_ids(named, wanted, f"backend.list_ids({bound}=<id deleted with its neighbours>)")
     foreign = plant(kit.store, "file-elsewhere", created_at=1)
     kit.settle()
     same_ids(_ids(kit.open().list(after=cursor)), expected[6:], "list(after=<deleted id>) with an id from elsewhere")
