@@ -8,10 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import openai
 import pytest
+from tests.server._serving import until
+
+from holdall import FileStore
 
 
 @pytest.fixture
@@ -19,8 +23,8 @@ def serve(url):
     """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
     with contextlib.ExitStack() as stack:
 
-        def start(**variables):
-            command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0"]
+        def start(*options, **variables):
+            command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0", *options]
             environment = os.environ | {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": ""} | variables
             process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
             stack.callback(process.kill)
@@ -54,6 +58,21 @@ def test_with_keys_it_lets_in_those_who_have_one(serve):
     assert (answer.status_code, answer.json()["data"]) == (200, [])
     assert "API key" in line
     assert "sk-secret" not in line
+
+
+def test_it_sweeps_as_often_as_it_is_told(serve, store, tmp_path):
+    """A file that has expired is removed while nobody asks for anything."""
+    past = FileStore(store.backend, clock=lambda: time.time() - 100)
+    gone = tmp_path / "store" / past.create("a", b"", purpose="batch", expires_after=50).id
+    assert gone.exists()
+    serve("--sweep-every", "1s")
+    until(lambda: not gone.exists())
+
+
+def test_a_time_that_is_none_is_wrong_usage(run):
+    """The message names the option."""
+    done = run("serve", "memory://", "--sweep-every", "soon")
+    assert (done.code, "--sweep-every" in done.errors) == (2, True)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "files.example"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -51,3 +52,27 @@ def serving(app) -> Iterator[Running]:
         thread.join(60)
         assert not thread.is_alive(), "the server did not stop"
         listener.close()
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until this holds. For what another process does, which nobody tells us."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def begin_upload(connection: socket.socket, data: bytes, *, sent: int, headers: str = "") -> bytes:
+    """Send the beginning of a form with a file, up to this many of its bytes; the rest is returned."""
+    form = (
+        b'--edge\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        b'--edge\r\nContent-Disposition: form-data; name="file"; filename="slow.bin"\r\n\r\n'
+    )
+    rest = data[sent:] + b"\r\n--edge--\r\n"
+    head = (
+        "POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        "Content-Type: multipart/form-data; boundary=edge\r\n"
+        f"Content-Length: {len(form) + sent + len(rest)}\r\n{headers}\r\n"
+    )
+    connection.sendall(head.encode() + form + data[:sent])
+    return rest

@@ -10,6 +10,7 @@ import typer
 
 from holdall.cli import _errors
 from holdall.cli._app import Debug, Settings, Store, app
+from holdall.cli._text import parse_duration
 from holdall.errors import NotSupported, StorageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def serve(
     grace: Annotated[
         int, typer.Option("--grace", min=0, help="How many seconds transfers may go on once it is told to stop.")
     ] = 30,
+    sweep_every: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How often to remove expired files, and leftovers older than an hour: 90s, 15m, 1h30m; 0: never.",
+        ),
+    ] = "10m",
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
@@ -45,6 +53,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise NotSupported(f"cannot serve: {error.name} is not installed; pip install 'holdall[server]'") from error
     settings: Settings = ctx.obj
+    sweep_seconds = parse_duration("--sweep-every", sweep_every)
     _errors.log_to_stderr(debug=settings.debug)
     keys = Keys.from_environment()
     if keys is None and not _is_this_machine(host):
@@ -53,7 +62,8 @@ def serve(
             param_hint="--host",
         )
     chosen = next((given for given in (url, store, settings.store) if given is not None), None)
-    application = create_app(chosen, keys=keys, hosts=None if keys else {*_THIS_MACHINE, host})
+    hosts = None if keys else {*_THIS_MACHINE, host}
+    application = create_app(chosen, keys=keys, hosts=hosts, sweep_seconds=sweep_seconds)
     with _listening(host, port) as listener:
         typer.echo(f"serving {_address(listener)}/v1, {_for_whom(keys)}", err=True)
         config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=grace)

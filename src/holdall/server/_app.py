@@ -21,6 +21,7 @@ from holdall.server._errors import APIError, respond
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
 from holdall.server._router import create_router, json_response
+from holdall.server._sweeper import DEFAULT_SWEEP_SECONDS, Sweepable, Sweeper
 from holdall.server._tenants import Stores
 from holdall.server._uploads import Beside, create_uploads_router, uploads_url
 from holdall.store import FileStore
@@ -38,6 +39,7 @@ def create_app(
     quota: Quota | Callable[[str | None], Quota | None] | None = None,
     hosts: Collection[str] | None = None,
     redirect_seconds: int | None = None,
+    sweep_seconds: float | None = DEFAULT_SWEEP_SECONDS,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),
     middleware: Sequence[Middleware] = (),
@@ -50,6 +52,7 @@ def create_app(
     tenant, which are kept below the URL. Without, everybody sees all there is, but for pages of other sites, and for
     who asks for another host than `hosts`, if they are given. `quota` is what a tenant may keep, or a function that
     says it of each. `redirect_seconds` is that of `create_router`.
+    About every `sweep_seconds` expired files and old leftovers are removed, of all tenants; None or 0: never.
 
     `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
     outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
@@ -58,19 +61,25 @@ def create_app(
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of)
 
+    sweepable: dict[str, Sweepable] = {"files": stores}
     beside: Beside | None = None
     if not isinstance(store, FileStore | AsyncFileStore):
         url = default_url() if store is None else store if isinstance(store, StoreURL) else StoreURL.parse(store)
         beside = Beside(Stores(uploads_url(url), tenants=keys.tenants if keys else None))
+        sweepable["uploads"] = beside
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with stores, anyio.create_task_group() as tasks:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(stores)
+            if beside is not None:
+                stack.push_async_callback(beside.close)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
             for task in background:
                 tasks.start_soon(task, stores)
+            if sweep_seconds:
+                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds).run)
             yield
-            if beside is not None:
-                await beside.close()
             tasks.cancel_scope.cancel()
 
     app = FastAPI(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from holdall.aio import AsyncFileStore
-from holdall.backend import Backend, Capability
+from holdall.backend import Backend, Capability, Debris
 from holdall.errors import FileNotFound, InvalidRequest
 from holdall.opening import open_store
 from holdall.server._keys import check_tenant
@@ -26,12 +26,24 @@ __all__ = ["Stores"]
 DEFAULT_MOST_OPEN = 64
 _NO_FILE = "file-" + "0" * 32
 
+T = TypeVar("T")
+
 
 class _Kept(Wrapper):
     """One storage under several stores: none of them closes it."""
 
     def close(self) -> None:
         """Left to whoever opened it."""
+
+
+class _Interruptible(Wrapper):
+    """Ends long listings when the task is cancelled that waits for them. For calls on anyio's worker threads."""
+
+    def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        return _until_cancelled(self.inner.read_metas(file_ids))
+
+    def debris(self) -> Iterator[Debris]:
+        return _until_cancelled(self.inner.debris())
 
 
 class _Entry:
@@ -103,6 +115,20 @@ class Stores:
             entry.users -= 1
             await self._close_idle()
 
+    @contextlib.asynccontextmanager
+    async def apart(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
+        """The store of a tenant for upkeep: opened now, closed when this is left, and none that requests use.
+
+        Cancelling a sweep of it ends the sweep where it is. A store that was open already is lent as it is.
+        """
+        if isinstance(self._given, AsyncFileStore):
+            yield self._given
+            return
+        store = await to_thread.run_sync(partial(self._open, tenant))
+        backend = _Interruptible(store.backend)
+        async with AsyncFileStore(FileStore(backend, url=store.url, max_bytes=store.max_bytes)) as interruptible:
+            yield interruptible
+
     async def __aenter__(self) -> Self:
         if not isinstance(self._given, AsyncFileStore):
             self._root = await to_thread.run_sync(partial(open_store, self._given))
@@ -148,3 +174,9 @@ class Stores:
                     del self._entries[tenant]
                     if entry.store is not None:
                         await entry.store.close()
+
+
+def _until_cancelled(items: Iterator[T]) -> Iterator[T]:
+    for item in items:
+        from_thread.check_cancelled()
+        yield item

@@ -271,17 +271,31 @@ class Beside:
     @contextlib.asynccontextmanager
     async def lease(self, tenant: str | None) -> AsyncIterator[AsyncFileStore]:
         """The store of a tenant's uploads."""
-        async with self._lock:
-            if not self._opened:
-                await self._stores.__aenter__()
-                self._opened = True
+        await self._open()
         async with self._stores.lease(tenant) as store:
+            yield store
+
+    def tenants(self) -> list[str | None]:
+        """See `Stores.tenants`."""
+        return self._stores.tenants()
+
+    @contextlib.asynccontextmanager
+    async def apart(self, tenant: str | None) -> AsyncIterator[AsyncFileStore]:
+        """See `Stores.apart`."""
+        await self._open()
+        async with self._stores.apart(tenant) as store:
             yield store
 
     async def close(self) -> None:
         """Close them, if they were opened."""
         if self._opened:
             await self._stores.__aexit__()
+
+    async def _open(self) -> None:
+        async with self._lock:
+            if not self._opened:
+                await self._stores.__aenter__()
+                self._opened = True
 
 
 def uploads_url(url: StoreURL) -> StoreURL:
