@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.fakes import Clock
 
 from holdall import FileStore
 from holdall.backends.local import LocalBackend
@@ -32,6 +33,32 @@ def test_prefixes_keep_stores_apart_and_are_no_part_of_the_ids_outside():
                 with pytest.raises(FileNotFound):
                     store.delete(files[other][0].id)
     assert sorted(inner.list_ids()) == sorted(f"file-{n}_{f.id[5:]}" for n, both in files.items() for f in both)
+
+
+def test_a_store_on_the_storage_itself_has_nothing_of_those_with_a_prefix(caplog):
+    """Not in listings, not by id, not damaged when verified, not swept, and without a word in the log; prefixes within
+    prefixes neither.
+    """
+    inner = MemoryBackend()
+    root, clock = FileStore(inner), Clock()
+    deep = FileStore(Prefixed(Prefixed(inner, "a"), "b"), clock=clock)
+    theirs = deep.create("a", b"x", purpose="user_data", expires_after=1)
+    [inside] = inner.list_ids()
+
+    for store in (root, FileStore(Prefixed(inner, "a"))):
+        [seen] = store.backend.list_ids()
+        assert list(store) == []
+        assert store.list(order="desc").data == []
+        for call in (store.get, store.get_content, store.open, store.delete):
+            with pytest.raises(FileNotFound):
+                call(seen)
+        assert store.verify().files == 0
+        assert store.verify().ok
+        clock.now += 10
+        assert FileStore(store.backend, clock=clock).sweep(older_than=0).expired == ()
+    assert inside == f"file-a_b_{theirs.id[5:]}"
+    assert caplog.text == ""
+    assert deep.sweep().expired == (theirs.id,)
 
 
 def test_a_prefixed_store_does_not_see_what_has_no_prefix_or_no_valid_id_without_it():

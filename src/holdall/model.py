@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import pydantic_core
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from holdall.errors import CorruptMetadata
+from holdall.errors import CorruptMetadata, FileNotFound
 
 __all__ = ["FileObject", "FilePage", "FilePurpose", "decode_meta", "encode_meta", "to_purpose"]
 
@@ -133,7 +133,8 @@ _validate = FileObject.__pydantic_validator__.validate_json
 def decode_meta(raw: bytes, file_id: str) -> FileObject:
     """The file that a `meta.json` describes. Unknown keys are ignored.
 
-    Raises `CorruptMetadata` if it is not the metadata of `file_id`.
+    Raises `CorruptMetadata` if it is not the metadata of `file_id`; `FileNotFound` if it is that of an entry with a
+    prefix, which `holdall.wrappers.Prefixed` keeps in the same storage: it is a file of another store.
     """
     try:
         file: FileObject = _validate(raw, strict=True)
@@ -143,6 +144,8 @@ def decode_meta(raw: bytes, file_id: str) -> FileObject:
         why = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else first["msg"]
         raise _corrupt(file_id, why) from error
     if file.id != file_id:
+        if file_id.endswith("_" + file.id.partition("-")[2]):
+            raise FileNotFound(f"{file_id} is a file of another store in the same storage", file_id=file_id)
         raise _corrupt(file_id, "it holds the metadata of another id")
     return file
 

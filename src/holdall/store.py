@@ -394,5 +394,7 @@ class FileStore:
             except CorruptMetadata as error:
                 self._skipped.report(file_id, error)
                 continue
+            except FileNotFound:
+                continue  # of another store in the same storage
             if file.expires_at is None or file.expires_at > now:
                 yield file

@@ -152,7 +152,7 @@ class _Copy:
         meta = self._source_meta(file_id)
         try:
             file = decode_meta(meta, file_id)
-        except CorruptMetadata as error:
+        except (CorruptMetadata, FileNotFound) as error:
             raise _NotCopied(str(error)) from error
         if file.expires_at is not None and file.expires_at <= self._clock():
             self._expired += 1

@@ -163,7 +163,7 @@ def _expired(backend: Backend, now: float) -> Iterator[str]:
     for file_id, raw in backend.read_metas(backend.list_ids()):
         try:
             file = decode_meta(raw, file_id)
-        except CorruptMetadata:
+        except (CorruptMetadata, FileNotFound):
             continue
         if file.expires_at is not None and file.expires_at <= now:
             yield file_id

@@ -8,7 +8,8 @@ import httpx
 import hypothesis
 import pytest
 import schemathesis
-from openai.types import FileObject
+from openai.types import FileObject, Upload
+from openai.types.uploads import UploadPart
 from schemathesis import checks
 from tests.server._serving import serving
 
@@ -34,6 +35,10 @@ OPERATIONS = [
     ("GET", "/v1/files/{file_id}"),
     ("DELETE", "/v1/files/{file_id}"),
     ("GET", "/v1/files/{file_id}/content"),
+    ("POST", "/v1/uploads"),
+    ("POST", "/v1/uploads/{upload_id}/parts"),
+    ("POST", "/v1/uploads/{upload_id}/complete"),
+    ("POST", "/v1/uploads/{upload_id}/cancel"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
 ]
@@ -72,8 +77,15 @@ def test_the_document_describes_the_form_the_models_and_the_keys(described):
     assert set(document["components"]["schemas"]["File"]["properties"]) == set(FileObject.model_fields)
     assert document["components"]["securitySchemes"]
     assert set(document["paths"]) == {
-        "/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content", "/healthz", "/readyz",
+        "/v1/files", "/v1/files/{file_id}", "/v1/files/{file_id}/content", "/healthz", "/readyz", "/v1/uploads",
+        *(f"/v1/uploads/{{upload_id}}/{what}" for what in ("parts", "complete", "cancel")),
     }  # fmt: skip
+    part = document["paths"]["/v1/uploads/{upload_id}/parts"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert part["schema"]["required"] == ["data"]
+    upload = document["paths"]["/v1/uploads"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert upload["required"] == ["bytes", "filename", "mime_type", "purpose"]
+    assert set(document["components"]["schemas"]["Upload"]["properties"]) == set(Upload.model_fields)
+    assert set(document["components"]["schemas"]["UploadPart"]["properties"]) == set(UploadPart.model_fields)
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert "422" not in operation["responses"]

@@ -20,8 +20,10 @@ import holdall
 from holdall import FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.server import Keys, Quota, create_app
+from holdall.server._places import PREFIX
 from holdall.server._sweeper import Sweeper
 from holdall.server._tenants import Stores
+from holdall.wrappers import Prefixed
 
 DIED = """
 import os, sys, holdall
@@ -104,7 +106,7 @@ def test_an_application_sweeps_its_files_and_its_uploads(tmp_path, keys):
     names = ["ann"] if keys else []
     gone = [
         tmp_path.joinpath(*names, _expired(tmp_path.joinpath(*names))),
-        tmp_path.joinpath(".uploads", *names, _expired(tmp_path.joinpath(".uploads", *names))),
+        tmp_path.joinpath(*names, ".uploads", _expired(tmp_path.joinpath(*names, ".uploads"))),
     ]
     assert all(entry.exists() for entry in gone)
     with serving(create_app(str(tmp_path), keys=keys, sweep_seconds=0.01)):
@@ -120,10 +122,11 @@ def test_a_sweep_can_be_turned_off(monkeypatch, off):
 
 
 def test_a_store_that_was_given_is_swept_and_stays_open():
-    """It is the caller's to close, but nobody else would sweep it."""
+    """It is the caller's to close, but nobody else would sweep it, nor the uploads that are kept in the same storage."""
     backend = MemoryBackend()
     store = FileStore(backend)
-    FileStore(backend, clock=lambda: time.time() - 100).create("old", b"", purpose="batch", expires_after=50)
+    for kept in (backend, Prefixed(backend, PREFIX)):
+        FileStore(kept, clock=lambda: time.time() - 100).create("old", b"", purpose="batch", expires_after=50)
     with serving(create_app(store, sweep_seconds=0.01)):
         until(lambda: not list(backend.list_ids()))
     assert list(store) == []

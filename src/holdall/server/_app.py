@@ -15,15 +15,15 @@ from starlette.middleware import Middleware
 
 import holdall
 from holdall.aio import AsyncFileStore
-from holdall.opening import default_url
 from holdall.server._access import authenticator, visitor
 from holdall.server._errors import APIError, respond
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
-from holdall.server._router import create_router, json_response
+from holdall.server._route import json_response
+from holdall.server._router import create_router
 from holdall.server._sweeper import DEFAULT_SWEEP_SECONDS, Sweepable, Sweeper
-from holdall.server._tenants import Stores
-from holdall.server._uploads import Beside, create_uploads_router, uploads_url
+from holdall.server._tenants import Stores, UploadsOf
+from holdall.server._uploads import MAX_UPLOAD_BYTES
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
@@ -40,18 +40,19 @@ def create_app(
     hosts: Collection[str] | None = None,
     redirect_seconds: int | None = None,
     sweep_seconds: float | None = DEFAULT_SWEEP_SECONDS,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),
     middleware: Sequence[Middleware] = (),
     background: Iterable[Background] = (),
 ) -> FastAPI:
-    """An ASGI application with the Files API at `/v1/files`, `/healthz` and `/readyz`.
+    """An ASGI application with the Files API at `/v1/files` and `/v1/uploads`, `/healthz` and `/readyz`.
 
     `store` is a URL, by default that of `holdall.open_store`, opened when the application starts and closed when it
     stops; or a store, which stays the caller's to close. With `keys`, each request needs one, and sees the files of its
     tenant, which are kept below the URL. Without, everybody sees all there is, but for pages of other sites, and for
     who asks for another host than `hosts`, if they are given. `quota` is what a tenant may keep, or a function that
-    says it of each. `redirect_seconds` is that of `create_router`.
+    says it of each. `redirect_seconds` and `max_upload_bytes` are those of `create_router`.
     About every `sweep_seconds` expired files and old leftovers are removed, of all tenants; None or 0: never.
 
     `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
@@ -61,20 +62,11 @@ def create_app(
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of)
 
-    sweepable: dict[str, Sweepable] = {"files": stores}
-    beside: Beside | None = None
-    if not isinstance(store, FileStore | AsyncFileStore):
-        url = default_url() if store is None else store if isinstance(store, StoreURL) else StoreURL.parse(store)
-        beside = Beside(Stores(uploads_url(url), tenants=keys.tenants if keys else None))
-        sweepable["uploads"] = beside
+    sweepable: dict[str, Sweepable] = {"files": stores, "uploads": UploadsOf(stores)}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(stores)
-            if beside is not None:
-                stack.push_async_callback(beside.close)
-            tasks = await stack.enter_async_context(anyio.create_task_group())
+        async with stores, anyio.create_task_group() as tasks:
             for task in background:
                 tasks.start_soon(task, stores)
             if sweep_seconds:
@@ -90,11 +82,13 @@ def create_app(
         middleware=list(middleware),
     )
     authenticate = authenticator(keys) if keys else visitor(hosts)
-    files = create_router(stores.lease, authenticate=authenticate, redirect_seconds=redirect_seconds)
+    files = create_router(
+        stores.lease,
+        authenticate=authenticate,
+        redirect_seconds=redirect_seconds,
+        max_upload_bytes=max_upload_bytes,
+    )
     app.include_router(files, prefix=prefix)
-    if beside is not None:
-        uploads = create_uploads_router(stores.lease, beside.lease, authenticate=authenticate)
-        app.include_router(uploads, prefix=prefix)
     for router in routers:
         app.include_router(router)
     app.include_router(_health(stores))

@@ -9,7 +9,17 @@ from pydantic import BaseModel
 
 from holdall.model import FileObject, FilePage, FilePurpose
 
-__all__ = ["INPUT_PURPOSES", "Deleted", "Envelope", "File", "FileList", "file_body", "page_body"]
+__all__ = [
+    "INPUT_PURPOSES",
+    "Deleted",
+    "Envelope",
+    "File",
+    "FileList",
+    "Upload",
+    "UploadPart",
+    "file_body",
+    "page_body",
+]
 
 INPUT_PURPOSES = (
     FilePurpose.ASSISTANTS,
@@ -52,6 +62,29 @@ class Deleted(BaseModel):
     id: str
     object: Literal["file"]
     deleted: bool
+
+
+class UploadPart(BaseModel):
+    """A part of an upload, kept until the upload ends."""
+
+    id: str
+    object: Literal["upload.part"]
+    created_at: int
+    upload_id: str
+
+
+class Upload(BaseModel):
+    """A file that comes in parts. Once it is completed, `file` is what came of it."""
+
+    id: str
+    object: Literal["upload"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    file: File | None
 
 
 class Problem(BaseModel):

@@ -27,7 +27,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from holdall.server._errors import APIError
 
-__all__ = ["FormData", "Part"]
+__all__ = ["FormData", "Part", "read_on"]
 
 IDLE_SECONDS = 120.0
 """How long a client may send nothing in the middle of a body."""
@@ -147,11 +147,7 @@ class FormData:
         return self._events.popleft()
 
     async def _feed(self) -> None:
-        try:
-            with anyio.fail_after(IDLE_SECONDS):
-                chunk = await anext(self._body, None)
-        except TimeoutError:
-            raise APIError(408, "The body stopped coming; send it again.") from None
+        chunk = await read_on(self._body)
         if chunk is None:
             if not self._closed:
                 raise APIError(400, "The multipart body is incomplete: its closing boundary is missing.")
@@ -199,6 +195,15 @@ class FormData:
 
     def _on_end(self) -> None:
         self._closed = True
+
+
+async def read_on(body: AsyncIterator[bytes]) -> bytes | None:
+    """What comes next of a body; None at its end. A client that sends nothing for too long is given up."""
+    try:
+        with anyio.fail_after(IDLE_SECONDS):
+            return await anext(body, None)
+    except TimeoutError:
+        raise APIError(408, "The body stopped coming; send it again.") from None
 
 
 def _parameters(header: bytes) -> dict[bytes, bytes]:

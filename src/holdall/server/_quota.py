@@ -3,25 +3,28 @@
 Exact among the uploads of one process, however many run at once. What other processes store or delete is seen when the
 files are counted anew: when a quota seems to be used up, and otherwise now and then, so that counting takes about a
 hundredth of the time. In between, each of several processes can admit up to the quota.
+
+The parts of uploads count with their bytes, until the upload is completed: its file then takes their place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdall.backend import Backend, StagedFile
-from holdall.errors import CorruptMetadata, StorageFull
+from holdall.errors import CorruptMetadata, FileNotFound, StorageFull
 from holdall.model import decode_meta
 from holdall.wrappers._base import Wrapper
 
 if TYPE_CHECKING:
     from holdall.backend import Buffer
 
-__all__ = ["Ledger", "Metered", "Quota", "QuotaExceeded"]
+__all__ = ["Ledger", "Metered", "Quota", "QuotaExceeded", "covering"]
 
 _RECOUNT_SECONDS = 60.0
 _RECOUNT_FULL_SECONDS = 2.0
@@ -40,6 +43,13 @@ class Quota:
     max_files: int | None = None
 
 
+class _Size(NamedTuple):
+    """What an entry counts: one file, or none if it is a part of an upload."""
+
+    bytes: int
+    files: int
+
+
 class Ledger:
     """What one tenant keeps, and what its uploads in progress have taken. Safe to use from many threads."""
 
@@ -49,63 +59,80 @@ class Ledger:
         self._counting = threading.Lock()
         self._bytes = 0
         self._files = 0
-        self._pending: dict[str, int] = {}
+        self._pending: dict[str, _Size] = {}
+        # Files whose bytes are there in parts already, which count until they are removed; how much they count twice.
+        self._covered: dict[str, int] = {}
         # While files are counted: those that came, with their size, and those that went.
-        self._came: dict[str, int] | None = None
+        self._came: dict[str, _Size] | None = None
         self._went: set[str] = set()
         self._counted_at: float | None = None
         self._cost = 0.0
 
-    def begin(self, file_id: str, backend: Backend, quota: Quota) -> None:
+    def begin(self, file_id: str, meter: Metered, *, files: int = 1) -> None:
         """Note that an upload begins. Raises `QuotaExceeded`."""
         if self._is_due(_RECOUNT_SECONDS):
-            self._count(backend, wait=self._counted_at is None)
-        self._admit(file_id, 0, backend, quota)
+            self._count(meter, wait=self._counted_at is None)
+        self._admit(file_id, _Size(0, files), meter)
 
-    def add(self, file_id: str, size: int, backend: Backend, quota: Quota) -> None:
+    def add(self, file_id: str, size: int, meter: Metered) -> None:
         """Note bytes of an upload, before they are written. Raises `QuotaExceeded`."""
-        self._admit(file_id, size, backend, quota)
+        self._admit(file_id, _Size(size, 0), meter)
 
     def end(self, file_id: str, *, stored: bool) -> None:
         """Note that an upload has ended. A second time does nothing."""
         with self._lock:
             size = self._pending.pop(file_id, None)
             if stored and size is not None:
-                self._bytes += size
-                self._files += 1
+                self._bytes += size.bytes
+                self._files += size.files
+                if file_id in self._covered:
+                    self._covered[file_id] = size.bytes
                 if self._came is not None:
                     self._came[file_id] = size
 
-    def remove(self, file_id: str, size: int | None) -> None:
+    def remove(self, file_id: str, size: int | None, *, files: int = 1) -> None:
         """Note that a file is gone. None: nobody knows how large it was."""
         with self._lock:
-            self._files = max(0, self._files - 1)
+            self._files = max(0, self._files - files)
             self._bytes = max(0, self._bytes - (size or 0))
             if self._came is not None:
                 self._went.add(file_id)
             if size is None:
                 self._counted_at = None
 
-    def _admit(self, file_id: str, size: int, backend: Backend, quota: Quota) -> None:
-        if self._take(file_id, size, quota):
+    @contextlib.contextmanager
+    def covering(self, file_id: str) -> Iterator[None]:
+        """As long as this lasts, the bytes of a file are not counted: those are that it is made of."""
+        with self._lock:
+            self._covered[file_id] = 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._covered[file_id]
+
+    def _admit(self, file_id: str, size: _Size, meter: Metered) -> None:
+        if self._take(file_id, size, meter.quota):
             return
         # Perhaps somebody else made room.
         if self._is_due(_RECOUNT_FULL_SECONDS):
-            self._count(backend, wait=True)
-            if self._take(file_id, size, quota):
+            self._count(meter, wait=True)
+            if self._take(file_id, size, meter.quota):
                 return
         raise QuotaExceeded("cannot create: the quota of this tenant is used up; delete files, or raise the quota")
 
-    def _take(self, file_id: str, size: int, quota: Quota) -> bool:
+    def _take(self, file_id: str, size: _Size, quota: Quota) -> bool:
         with self._lock:
-            pending = self._pending.get(file_id)
-            files = self._files + len(self._pending) + (pending is None)
-            total = self._bytes + sum(self._pending.values()) + size
-            too_many = quota.max_files is not None and files > quota.max_files
-            too_much = quota.max_bytes is not None and total > quota.max_bytes
+            free = file_id in self._covered
+            files = self._files + size.files + sum(pending.files for pending in self._pending.values())
+            total = self._bytes + (0 if free else size.bytes) - sum(self._covered.values())
+            total += sum(pending.bytes for name, pending in self._pending.items() if name not in self._covered)
+            too_many = quota.max_files is not None and files > quota.max_files and bool(size.files)
+            too_much = quota.max_bytes is not None and total > quota.max_bytes and not free
             if too_many or too_much:
                 return False
-            self._pending[file_id] = (pending or 0) + size
+            before = self._pending.get(file_id, _Size(0, 0))
+            self._pending[file_id] = _Size(before.bytes + size.bytes, before.files + size.files)
             return True
 
     def _is_due(self, least: float) -> bool:
@@ -114,7 +141,7 @@ class Ledger:
                 return True
             return self._clock() - self._counted_at >= max(least, self._cost * _RECOUNT_COST)
 
-    def _count(self, backend: Backend, *, wait: bool) -> None:
+    def _count(self, meter: Metered, *, wait: bool) -> None:
         """Count what is stored, exactly, whatever this process stores and deletes meanwhile."""
         if not self._counting.acquire(blocking=wait):
             return
@@ -125,7 +152,7 @@ class Ledger:
                     return  # another thread has just done it
                 self._came, self._went = {}, set()
             try:
-                found = _sizes(backend)
+                found = meter.sizes()
             except BaseException:
                 with self._lock:
                     self._came = None
@@ -135,7 +162,8 @@ class Ledger:
                 for gone in self._went | self._pending.keys():
                     found.pop(gone, None)
                 self._came = None
-                self._bytes, self._files = sum(found.values()), len(found)
+                self._bytes = sum(size.bytes for size in found.values())
+                self._files = sum(size.files for size in found.values())
                 self._counted_at = self._clock()
                 self._cost = self._counted_at - started
         finally:
@@ -143,58 +171,96 @@ class Ledger:
 
 
 class Metered(Wrapper):
-    """Lets in what the quota has room for, and keeps the ledger."""
+    """Lets in what the quota has room for, and keeps the ledger.
 
-    def __init__(self, inner: Backend, ledger: Ledger, quota: Quota) -> None:
+    `uploads` is where the parts of uploads are kept: the attribute of that name has room for as many bytes as are left.
+    """
+
+    def __init__(self, inner: Backend, ledger: Ledger, quota: Quota, uploads: Backend | None = None) -> None:
         super().__init__(inner)
-        self._ledger = ledger
-        self._quota = quota
+        self.ledger = ledger
+        self.quota = quota
+        self.uploads = None if uploads is None else _Parts(uploads, self)
 
     def stage(self, file_id: str) -> StagedFile:
         """See `Backend.stage`. Raises `QuotaExceeded`, as writing to what it returns does."""
-        self._ledger.begin(file_id, self.inner, self._quota)
-        try:
-            return _MeteredFile(self, file_id, self.inner.stage(file_id))
-        except BaseException:
-            self._ledger.end(file_id, stored=False)
-            raise
-
-    def add(self, file_id: str, size: int) -> None:
-        """Note bytes of an upload."""
-        self._ledger.add(file_id, size, self.inner, self._quota)
-
-    def end(self, file_id: str, *, stored: bool) -> None:
-        """Note the end of an upload."""
-        self._ledger.end(file_id, stored=stored)
+        return _staged(self, self.inner, file_id, files=1)
 
     def remove(self, file_id: str) -> None:
         """See `Backend.remove`."""
         size = _size(file_id, self.inner.read_meta(file_id))
         self.inner.remove(file_id)
-        self._ledger.remove(file_id, size)
+        self.ledger.remove(file_id, size)
+
+    def sizes(self) -> dict[str, _Size]:
+        """What there is now, by id."""
+        found = {file_id: _Size(size or 0, 1) for file_id, size in _sizes(self.inner)}
+        if self.uploads is not None:
+            found |= {file_id: _Size(size or 0, 0) for file_id, size in _sizes(self.uploads.inner)}
+        return found
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        try:
+            if self.uploads is not None:
+                self.uploads.close()
+        finally:
+            super().close()
+
+
+class _Parts(Wrapper):
+    """The parts of uploads, which count as bytes, not as files."""
+
+    def __init__(self, inner: Backend, owner: Metered) -> None:
+        super().__init__(inner)
+        self._owner = owner
+
+    def stage(self, file_id: str) -> StagedFile:
+        return _staged(self._owner, self.inner, file_id, files=0)
+
+    def remove(self, file_id: str) -> None:
+        size = _size(file_id, self.inner.read_meta(file_id))
+        self.inner.remove(file_id)
+        self._owner.ledger.remove(file_id, size, files=0)
+
+
+def covering(backend: Backend, file_id: str) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, a file is made of parts that count until they are removed, and does not count itself."""
+    return backend.ledger.covering(file_id) if isinstance(backend, Metered) else contextlib.nullcontext()
+
+
+def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> StagedFile:
+    meter.ledger.begin(file_id, meter, files=files)
+    try:
+        return _MeteredFile(meter, file_id, backend.stage(file_id))
+    except BaseException:
+        meter.ledger.end(file_id, stored=False)
+        raise
 
 
 class _MeteredFile(StagedFile):
-    def __init__(self, owner: Metered, file_id: str, inner: StagedFile) -> None:
-        self._owner, self._file_id, self._inner = owner, file_id, inner
+    def __init__(self, meter: Metered, file_id: str, inner: StagedFile) -> None:
+        self._meter, self._file_id, self._inner = meter, file_id, inner
 
     def write(self, chunk: Buffer) -> None:
-        self._owner.add(self._file_id, len(chunk))
+        self._meter.ledger.add(self._file_id, len(chunk), self._meter)
         self._inner.write(chunk)
 
     def publish(self, meta: bytes) -> None:
         self._inner.publish(meta)
-        self._owner.end(self._file_id, stored=True)
+        self._meter.ledger.end(self._file_id, stored=True)
 
     def discard(self) -> None:
         try:
             self._inner.discard()
         finally:
-            self._owner.end(self._file_id, stored=False)
+            self._meter.ledger.end(self._file_id, stored=False)
 
 
-def _sizes(backend: Backend) -> dict[str, int]:
-    return {file_id: _size(file_id, meta) or 0 for file_id, meta in backend.read_metas(backend.list_ids())}
+def _sizes(backend: Backend) -> Iterator[tuple[str, int | None]]:
+    for file_id, meta in backend.read_metas(backend.list_ids()):
+        with contextlib.suppress(FileNotFound):  # of another store in the same storage
+            yield file_id, _size(file_id, meta)
 
 
 def _size(file_id: str, meta: bytes) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
@@ -17,7 +18,7 @@ from holdall.server._errors import APIError
 from holdall.server._models import INPUT_PURPOSES
 from holdall.server._multipart import FormData, Part
 
-__all__ = ["ExpiresAfter", "expiry_of", "purpose_of", "receive_file"]
+__all__ = ["ExpiresAfter", "check_length", "expiry_of", "gathered", "purpose_of", "receive_file", "too_large"]
 
 BATCH_SECONDS = 30 * 24 * 3600
 """How long a file for a batch is kept unless its uploader says otherwise; all others are kept for ever."""
@@ -38,7 +39,7 @@ class ExpiresAfter(BaseModel):
 
 async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
     """Store the file of a form, as it arrives; nothing is stored unless all of the body has come and is right."""
-    _check_length(request, store)
+    check_length(request, store.max_bytes, "file")
     fields: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         incoming: _Incoming | None = None
@@ -100,12 +101,29 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
         ) from None
 
 
-def _check_length(request: Request, store: AsyncFileStore) -> None:
+def check_length(request: Request, most: int, param: str) -> None:
     """Refuse a body that says it is too large before any of it is read; one that says nothing is counted."""
     length = request.headers.get("content-length", "")
     # More than 18 digits are too many for any file, and many more are no number that Python would read.
-    if length.isdecimal() and (len(length) > 18 or int(length) > store.max_bytes + _FORM_BYTES):
-        raise APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
+    if length.isdecimal() and (len(length) > 18 or int(length) > most + _FORM_BYTES):
+        raise too_large(param)
+
+
+def too_large(param: str) -> APIError:
+    """The error for bytes that are over the limit."""
+    return APIError(413, "The file is larger than this server accepts.", param=param, code="file_too_large")
+
+
+async def gathered(part: Part) -> AsyncIterator[bytearray]:
+    """The bytes of a part as they come, not too few of them at once. Each piece is overwritten by the next."""
+    waiting = bytearray()
+    async for chunk in part:
+        waiting += chunk
+        if len(waiting) >= CHUNK_BYTES:
+            yield waiting
+            waiting.clear()
+    if waiting:
+        yield waiting
 
 
 class _Incoming:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -13,11 +15,41 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from holdall.aio import AsyncFileStore
 from holdall.server._errors import respond
+from holdall.server._places import Places
 
-__all__ = ["FilesRoute", "tell_methods", "until_answered"]
+__all__ = ["FilesRoute", "Serving", "json_response", "serve", "serving", "tell_methods", "until_answered"]
 
 _UNTIL_ANSWERED = "holdall.until_answered"
+_SERVING = "holdall.serving"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a request is about."""
+
+    store: AsyncFileStore
+    """The store of whoever sent it."""
+    places: Places
+    redirect_seconds: int | None
+    max_upload_bytes: int
+
+
+def serve(request: Request, what: Serving) -> None:
+    """Let the route know what the request is about."""
+    request.scope[_SERVING] = what
+
+
+def serving(request: Request) -> Serving:
+    """What the request is about."""
+    found: Serving = request.scope[_SERVING]
+    return found
+
+
+def json_response(body: Any) -> Response:
+    """A body that is right by construction, written without looking at it again."""
+    return Response(pydantic_core.to_json(body), media_type="application/json")
 
 
 class FilesRoute(APIRoute):

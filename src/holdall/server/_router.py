@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Literal
 
-import pydantic_core
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
@@ -17,8 +15,10 @@ from holdall.errors import InvalidRequest
 from holdall.server._content import content_response
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, FileList, file_body, page_body
+from holdall.server._places import Places
 from holdall.server._receiving import receive_file
-from holdall.server._route import FilesRoute, tell_methods, until_answered
+from holdall.server._route import FilesRoute, Serving, json_response, serve, serving, tell_methods, until_answered
+from holdall.server._uploads import MAX_UPLOAD_BYTES, add_upload_routes
 from holdall.store import FileStore
 
 __all__ = ["StoreSource", "create_router", "json_response", "store_of"]
@@ -31,39 +31,50 @@ StoreSource = (
     ]
 )
 
-_SERVING = "holdall.serving"
 _MOST_LISTED = 10_000
 _ID = r"^file-[A-Za-z0-9_-]{1,128}$"
 _PURPOSE = r"^[\x20-\x7e]{1,64}$"
 
 
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """What a request is about."""
-
-    store: AsyncFileStore
-    redirect_seconds: int | None
-
-
 def create_router(
-    store: StoreSource, *, authenticate: Callable[..., Any] | None = None, redirect_seconds: int | None = None
+    store: StoreSource,
+    *,
+    authenticate: Callable[..., Any] | None = None,
+    redirect_seconds: int | None = None,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
 ) -> APIRouter:
-    """The routes `/files…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
+    """The routes `/files…` and `/uploads…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
 
     `store` is a store, which stays the caller's to close; or a function from who asks to their store. It is given
     what the dependency `authenticate` returned, may be asynchronous, and may return an asynchronous context manager
     that is left when the request has been answered. `authenticate` is an ordinary FastAPI dependency and refuses by
     raising `HTTPException`; without one, everybody may do everything. With `redirect_seconds`, whole downloads are
-    redirected to a URL signed by the storage that is valid that long, where the storage has such.
+    redirected to a URL signed by the storage that is valid that long, where the storage has such. `max_upload_bytes`
+    is the largest file that may come in parts, by default 8 GiB.
 
     Every failure is answered in the envelope of the Files API, whatever handlers the application has.
     """
     source = AsyncFileStore(store) if isinstance(store, FileStore) else store
+    places = Places()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await places.close()
 
     async def resolve(request: Request, who: Any = Depends(authenticate or _anybody)) -> None:  # noqa: B008 - FastAPI's way
-        request.scope[_SERVING] = _Serving(await _store_for(source, who, request), redirect_seconds)
+        found = await _store_for(source, who, request)
+        serve(request, Serving(found, places, redirect_seconds, max_upload_bytes))
 
-    router = APIRouter(route_class=FilesRoute, dependencies=[Depends(resolve)], tags=["Files"], responses=_ERRORS)
+    router = APIRouter(
+        route_class=FilesRoute,
+        dependencies=[Depends(resolve)],
+        tags=["Files"],
+        responses=_ERRORS,
+        lifespan=lifespan,
+    )
     router.add_api_route(
         "/files", create_file, methods=["POST"], response_model=File, name="create_file", openapi_extra=_FORM
     )
@@ -76,18 +87,14 @@ def create_router(
     router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
     # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
     router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "HEAD", "DELETE"], include_in_schema=False)
+    add_upload_routes(router, max_upload_bytes)
     tell_methods(router.routes)
     return router
 
 
 def store_of(request: Request) -> AsyncFileStore:
     """The store of whoever sent this request."""
-    return _serving(request).store
-
-
-def json_response(body: Any) -> Response:
-    """A body that is right by construction, written without looking at it again."""
-    return Response(pydantic_core.to_json(body), media_type="application/json")
+    return serving(request).store
 
 
 async def create_file(request: Request) -> Response:
@@ -127,9 +134,9 @@ async def delete_file(request: Request, file_id: str) -> Response:
 
 async def download_file(request: Request, file_id: str) -> Response:
     """The bytes of a file: all of them, or one range."""
-    serving = _serving(request)
-    file = await serving.store.get(file_id)
-    return await content_response(request, serving.store, file, redirect_seconds=serving.redirect_seconds)
+    store = store_of(request)
+    file = await store.get(file_id)
+    return await content_response(request, store, file, redirect_seconds=serving(request).redirect_seconds)
 
 
 async def no_file(file_id: str) -> Response:
@@ -145,11 +152,6 @@ async def _store_for(source: Any, who: Any, request: Request) -> AsyncFileStore:
         found = await until_answered(request).enter_async_context(found)
     store: AsyncFileStore = found
     return store
-
-
-def _serving(request: Request) -> _Serving:
-    serving: _Serving = request.scope[_SERVING]
-    return serving
 
 
 async def _anybody() -> None:

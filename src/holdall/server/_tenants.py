@@ -15,25 +15,19 @@ from holdall.backend import Backend, Capability, Debris
 from holdall.errors import FileNotFound, InvalidRequest
 from holdall.opening import open_store
 from holdall.server._keys import check_tenant
+from holdall.server._places import Kept, clock_of, inside, uploads_backend, uploads_of
 from holdall.server._quota import Ledger, Metered, Quota
 from holdall.store import FileStore
 from holdall.url import StoreURL
 from holdall.wrappers import Prefixed
 from holdall.wrappers._base import Wrapper
 
-__all__ = ["Stores"]
+__all__ = ["Stores", "UploadsOf"]
 
 DEFAULT_MOST_OPEN = 64
 _NO_FILE = "file-" + "0" * 32
 
 T = TypeVar("T")
-
-
-class _Kept(Wrapper):
-    """One storage under several stores: none of them closes it."""
-
-    def close(self) -> None:
-        """Left to whoever opened it."""
 
 
 class _Interruptible(Wrapper):
@@ -125,9 +119,21 @@ class Stores:
             yield self._given
             return
         store = await to_thread.run_sync(partial(self._open, tenant))
-        backend = _Interruptible(store.backend)
-        async with AsyncFileStore(FileStore(backend, url=store.url, max_bytes=store.max_bytes)) as interruptible:
+        async with _interruptible(store.backend, store) as interruptible:
             yield interruptible
+
+    @contextlib.asynccontextmanager
+    async def uploads_apart(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
+        """The same for the uploads of a tenant."""
+        given = self._given if isinstance(self._given, AsyncFileStore) else None
+        files = await to_thread.run_sync(partial(self._open, tenant)) if given is None else inside(given)
+        try:
+            async with _interruptible(await to_thread.run_sync(uploads_of, files), files) as interruptible:
+                yield interruptible
+        finally:
+            if given is None:
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(files.close)
 
     async def __aenter__(self) -> Self:
         if not isinstance(self._given, AsyncFileStore):
@@ -154,15 +160,16 @@ class Stores:
         url: StoreURL | None = None
         backend: Backend
         if tenant is None:
-            url, backend = root.url, _Kept(root.backend)
+            url, backend = root.url, Kept(root.backend)
         elif root.url is not None and Capability.PORTABLE_LAYOUT in root.capabilities:
             url = root.url.child(check_tenant(tenant))
             backend = open_store(url).backend
         else:
-            backend = Prefixed(_Kept(root.backend), check_tenant(tenant))
+            backend = Prefixed(Kept(root.backend), check_tenant(tenant))
         quota = self._quota(tenant)
         if quota is not None:
-            backend = Metered(backend, self._ledgers.setdefault(tenant, Ledger()), quota)
+            ledger = self._ledgers.setdefault(tenant, Ledger())
+            backend = Metered(backend, ledger, quota, uploads_backend(backend, url))
         return FileStore(backend, url=url, max_bytes=root.max_bytes)
 
     async def _close_idle(self) -> None:
@@ -174,6 +181,26 @@ class Stores:
                     del self._entries[tenant]
                     if entry.store is not None:
                         await entry.store.close()
+
+
+class UploadsOf:
+    """The uploads in progress to these stores, for upkeep."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def tenants(self) -> list[str | None]:
+        """See `Stores.tenants`."""
+        return self._stores.tenants()
+
+    def apart(self, tenant: str | None) -> contextlib.AbstractAsyncContextManager[AsyncFileStore]:
+        """See `Stores.apart`."""
+        return self._stores.uploads_apart(tenant)
+
+
+def _interruptible(backend: Backend, files: FileStore) -> AsyncFileStore:
+    store = FileStore(_Interruptible(backend), url=files.url, max_bytes=files.max_bytes, clock=clock_of(files))
+    return AsyncFileStore(store)
 
 
 def _until_cancelled(items: Iterator[T]) -> Iterator[T]:

@@ -21,8 +21,8 @@ class Prefixed(Intercepting):
     """A store of its own within `inner`: the entry `file-X` is kept as `file-<prefix>_X`.
 
     `prefix` is 1 to 32 of `a-z 0-9 -`, neither beginning nor ending with `-`. Stores with different prefixes see
-    nothing of each other, nor of entries without one. The metadata is kept as it is and so names the id without the
-    prefix: a store on `inner` itself finds these entries corrupt, and `PORTABLE_LAYOUT` is not declared.
+    nothing of each other, nor of entries without one, and a store on `inner` itself sees nothing of theirs. The
+    metadata is kept as it is and so names the id without the prefix: `PORTABLE_LAYOUT` is not declared.
 
     After `file-` an id has room for 127 characters less those of the prefix; holdall's own have 32. Leftovers whose id
     `inner` cannot tell are left to whoever sweeps `inner`.

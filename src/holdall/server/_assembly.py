@@ -1,0 +1,375 @@
+"""Uploads in parts: what they are in the storage, and how exactly one file comes of each.
+
+An upload, its parts and its end are entries of a store of their own (`holdall.server._places`), so that any worker can
+go on with it. Of the upload `upload_X` the record is `file-X`, a part `file-X-<part>`, and its end `file-X-end-0`.
+
+Whoever completes an upload writes a new file with an id of its own, that nobody sees; then claims the end, which only
+the first can; then lets its file appear. Who comes second waits for the file that the claim names. Should the first
+have died in between, the second claims `file-X-end-1`, and so on: the highest claim counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import math
+import re
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from pydantic import BaseModel, Field
+
+from holdall._sources import CHUNK_BYTES
+from holdall.aio import AsyncFileStore
+from holdall.aio._upload import AsyncUpload
+from holdall.errors import FileNotFound, FileTooLarge, HoldallError, StorageError, StorageUnavailable
+from holdall.model import FileObject
+from holdall.server._errors import APIError, not_found
+from holdall.server._models import INPUT_PURPOSES, file_body
+from holdall.server._multipart import Part
+from holdall.server._places import clock_of, entries, ids_that_begin, inside
+from holdall.server._quota import covering
+from holdall.server._receiving import ExpiresAfter, expiry_of, gathered, purpose_of, too_large
+
+__all__ = ["MAX_PART_BYTES", "MAX_UPLOAD_BYTES", "Completion", "NewUpload", "Uploads"]
+
+LIFE_SECONDS = 3600
+MAX_PART_BYTES = 64 * 1024 * 1024
+MAX_UPLOAD_BYTES = 8 * 1024**3
+PATIENCE_SECONDS = 15.0
+"""How long to wait for the file of who claimed an end, before it is taken for dead."""
+# Longer than an upload lives: a completion that began in time goes on reading, and how it ended can still be told.
+_KEPT_SECONDS = 2 * LIFE_SECONDS
+_LONGEST_PAUSE_SECONDS = 0.5
+_READ_BYTES = 16 * CHUNK_BYTES
+_UPLOAD = re.compile(r"upload_([0-9a-f]{32})").fullmatch
+_PART = re.compile(r"part_([0-9a-f]{32})").fullmatch
+
+_log = logging.getLogger("holdall.server")
+
+
+class NewUpload(BaseModel):
+    """What is to come."""
+
+    bytes: int = Field(ge=0, description="The size of the whole file.")
+    filename: str = Field(min_length=1, max_length=4096)
+    mime_type: str = Field(pattern=r"^[\x21-\x7e][\x20-\x7e]{0,254}$")
+    purpose: str = Field(json_schema_extra={"enum": [str(purpose) for purpose in INPUT_PURPOSES]})
+    expires_after: ExpiresAfter | None = Field(default=None, description="When the file is to go, once it is there.")
+
+
+class Completion(BaseModel):
+    """Of which parts the file is made, in this order."""
+
+    part_ids: list[str] = Field(max_length=10_000)
+    md5: str | None = Field(default=None, description="The MD5 of the whole file in hexadecimal, to be compared.")
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How an upload ends, as somebody has claimed."""
+
+    number: int
+    state: str
+    file_id: str | None
+    parts: str | None
+    md5: str | None
+
+
+class Uploads:
+    """The uploads to one store of files."""
+
+    def __init__(self, files: AsyncFileStore, uploads: AsyncFileStore, *, most: int = MAX_UPLOAD_BYTES) -> None:
+        self._files = files
+        self._uploads = uploads
+        self._most = most
+        self._clock = clock_of(inside(files))
+
+    async def create(self, wanted: NewUpload) -> dict[str, Any]:
+        """Begin an upload."""
+        purpose = purpose_of(wanted.purpose)
+        if wanted.bytes > self._limit():
+            raise too_large("bytes")
+        record = await self._uploads.create(
+            wanted.filename,
+            b"",
+            purpose=purpose,
+            content_type=wanted.mime_type,
+            expires_after=_KEPT_SECONDS,
+            metadata={"bytes": wanted.bytes, "expires_after": expiry_of(wanted.expires_after, purpose)},
+        )
+        return _upload_body(record, "pending")
+
+    async def taking_parts(self, upload_id: str) -> FileObject:
+        """The record of an upload that has not ended."""
+        record = await self._record(upload_id)
+        end = await self._end(record)
+        if end is not None:
+            raise _ended(record, end.state)
+        await self._check_time(record)
+        return record
+
+    async def begin_part(self, record: FileObject) -> AsyncUpload:
+        """Begin a part, that nobody sees before it is finished."""
+        return await self._uploads.begin(
+            "part",
+            purpose="upload_part",
+            max_bytes=MAX_PART_BYTES,
+            expires_after=self._rest(record),
+            file_id=f"{record.id}-{secrets.token_hex(16)}",
+        )
+
+    async def receive_part(self, incoming: AsyncUpload, part: Part) -> None:
+        """Store the bytes of a part as they come."""
+        try:
+            async for chunk in gathered(part):
+                await incoming.write(chunk)
+        except FileTooLarge:
+            raise too_large("data") from None
+
+    async def finish_part(self, record: FileObject, incoming: AsyncUpload) -> dict[str, Any]:
+        """Keep a part, unless the upload has ended meanwhile."""
+        part = await incoming.finish()
+        end = await self._end(record)
+        if end is not None:
+            await self._forget(part.id)
+            raise _ended(record, end.state)
+        return {
+            "id": "part_" + part.id.rpartition("-")[2],
+            "created_at": part.created_at,
+            "object": "upload.part",
+            "upload_id": _upload_id(record),
+        }
+
+    async def complete(self, upload_id: str, wanted: Completion) -> dict[str, Any]:
+        """Make the file; or tell which one it is, to who asks again or was second."""
+        record = await self._record(upload_id)
+        file, number = await self._outcome(record, wanted)
+        if file is None:
+            if number == 0:
+                await self._check_time(record)
+            file = await self._make(record, wanted, number)
+        else:
+            # Who made it may have died before this.
+            await self._remove_parts(record)
+        return _upload_body(record, "completed", file)
+
+    async def cancel(self, upload_id: str) -> dict[str, Any]:
+        """Give an upload up. Again, it is told the same."""
+        record = await self._record(upload_id)
+        end = await self._end(record)
+        if end is None:
+            await self._check_time(record)
+            await self._claim(record, _End(0, "cancelled", None, None, None))
+            end = await self._end(record)
+        if end is not None and end.state != "cancelled":
+            raise _ended(record, end.state)
+        await self._remove_parts(record)
+        return _upload_body(record, "cancelled")
+
+    async def _make(self, record: FileObject, wanted: Completion, number: int) -> FileObject:
+        parts = await self._parts(record, wanted.part_ids)
+        if (total := sum(part.bytes for part in parts)) != _size(record):
+            message = f"The parts have {total} bytes, the upload was to have {_size(record)}."
+            raise APIError(400, message, param="part_ids", code="invalid_value")
+        try:
+            file = await self._assemble(record, parts, wanted, number)
+        except FileNotFound:
+            file = None  # the parts are gone: somebody else was faster
+        if file is None:
+            file, _ = await self._outcome(record, wanted)
+        if file is None:
+            raise StorageUnavailable(f"{_upload_id(record)} is being completed elsewhere", operation="create")
+        return file
+
+    async def _assemble(
+        self, record: FileObject, parts: list[FileObject], wanted: Completion, number: int
+    ) -> FileObject | None:
+        """The file; None if somebody else ended the upload."""
+        begun = await self._files.begin(
+            record.filename,
+            purpose=record.purpose,
+            content_type=record.content_type,
+            max_bytes=self._limit(),
+            expires_after=(record.metadata or {}).get("expires_after"),
+            expected_bytes=_size(record),
+        )
+        async with begun as target:
+            with covering(inside(self._files).backend, target.file_id):
+                digest = hashlib.md5(usedforsecurity=False)
+                async for chunk in self._chunks(parts):
+                    digest.update(chunk)
+                    await target.write(chunk)
+                _check_md5(wanted, digest.hexdigest())
+                claim = _End(number, "completed", target.file_id, _order(wanted), digest.hexdigest())
+                if not await self._claim(record, claim):
+                    return None
+                file = await target.finish()
+                if await self._end(record) != claim:
+                    # So slow that somebody took this for dead, and has made the file meanwhile.
+                    with contextlib.suppress(FileNotFound):
+                        await self._files.delete(file.id)
+                    return None
+                await self._remove_parts(record)
+                return file
+
+    async def _chunks(self, parts: list[FileObject]) -> AsyncIterator[bytes]:
+        for part in parts:
+            async with await self._uploads.open(part.id) as stream:
+                while chunk := await stream.read(_READ_BYTES):
+                    yield chunk
+
+    async def _outcome(self, record: FileObject, wanted: Completion) -> tuple[FileObject | None, int]:
+        """The file that came of an upload; None if there is none, and the number of the claim to make then.
+
+        Raises `APIError` if the upload has ended otherwise.
+        """
+        end = await self._end(record)
+        if end is None:
+            return None, 0
+        if end.state != "completed":
+            raise _ended(record, end.state)
+        if end.parts != _order(wanted):
+            raise APIError(400, "The upload was completed with other parts.", param="part_ids", code="invalid_value")
+        _check_md5(wanted, end.md5)
+        file = await self._file_of(record, end, wanted)
+        return file, end.number + 1
+
+    async def _file_of(self, record: FileObject, end: _End, wanted: Completion) -> FileObject | None:
+        """The file that a claim names, perhaps after a while; None if who claimed it seems to be dead."""
+        give_up, pause = anyio.current_time() + PATIENCE_SECONDS, 0.01
+        while anyio.current_time() < give_up:
+            # The parts first: they go when the file is there.
+            left = await entries(self._uploads, _part_ids(record, wanted.part_ids))
+            with contextlib.suppress(FileNotFound):
+                return await self._files.get(end.file_id or "")
+            if len(left) < len(wanted.part_ids):
+                raise APIError(400, "The upload was completed, and its file is gone.", param="upload_id")
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return None
+
+    async def _record(self, upload_id: str) -> FileObject:
+        match = _UPLOAD(upload_id)
+        if match is not None:
+            with contextlib.suppress(FileNotFound):
+                return await self._uploads.get(f"file-{match[1]}")
+        raise not_found("Upload", upload_id, "upload_id")
+
+    async def _check_time(self, record: FileObject) -> None:
+        if self._clock() >= record.created_at + LIFE_SECONDS:
+            await self._remove_parts(record)
+            raise _ended(record, "expired")
+
+    async def _end(self, record: FileObject) -> _End | None:
+        end = None
+        with contextlib.suppress(FileNotFound):
+            while True:
+                found = await self._uploads.get(_end_id(record, 0 if end is None else end.number + 1))
+                told = found.metadata or {}
+                number = 0 if end is None else end.number + 1
+                end = _End(number, found.filename, told.get("file"), told.get("parts"), told.get("md5"))
+        return end
+
+    async def _claim(self, record: FileObject, end: _End) -> bool:
+        """Whether this is how the upload ends: it is for the first who claims it, where the storage can tell."""
+        begun = await self._uploads.begin(
+            end.state,
+            purpose="upload_end",
+            expires_after=self._rest(record),
+            metadata={"file": end.file_id, "parts": end.parts, "md5": end.md5},
+            file_id=_end_id(record, end.number),
+        )
+        async with begun as claim:
+            try:
+                await claim.finish()
+            except StorageError:
+                found = await self._end(record)
+                if found is None or found.number < end.number:
+                    raise
+                return found == end
+        return True
+
+    async def _parts(self, record: FileObject, part_ids: list[str]) -> list[FileObject]:
+        if len(set(part_ids)) < len(part_ids):
+            raise APIError(400, "A part is named more than once.", param="part_ids", code="invalid_value")
+        wanted = _part_ids(record, part_ids)
+        found = await entries(self._uploads, wanted)
+        if len(found) < len(part_ids):
+            raise APIError(400, "The upload has no such part.", param="part_ids", code="invalid_value")
+        return [found[part_id] for part_id in wanted]
+
+    async def _remove_parts(self, record: FileObject) -> None:
+        """Remove what an upload leaves, as far as possible; the rest expires."""
+        try:
+            found = await ids_that_begin(self._uploads, f"{record.id}-")
+        except HoldallError:
+            _log.warning("could not remove the parts of %s; they expire", _upload_id(record), exc_info=True)
+            return
+        async with anyio.create_task_group() as tasks:
+            for part_id in found:
+                if not part_id.startswith(f"{record.id}-end-"):
+                    tasks.start_soon(self._forget, part_id)
+
+    async def _forget(self, part_id: str) -> None:
+        try:
+            await self._uploads.delete(part_id)
+        except FileNotFound:
+            pass
+        except HoldallError:
+            _log.warning("could not remove a part of an upload; it expires", exc_info=True)
+
+    def _limit(self) -> int:
+        return inside(self._files)._limit(self._most)  # noqa: SLF001 - of the same house
+
+    def _rest(self, record: FileObject) -> int:
+        """For how many seconds what belongs to an upload is kept from now on."""
+        return max(1, math.ceil((record.expires_at or 0) - self._clock()))
+
+
+def _size(record: FileObject) -> int:
+    return int((record.metadata or {})["bytes"])
+
+
+def _upload_id(record: FileObject) -> str:
+    return "upload_" + record.id.partition("-")[2]
+
+
+def _end_id(record: FileObject, number: int) -> str:
+    return f"{record.id}-end-{number}"
+
+
+def _part_ids(record: FileObject, part_ids: list[str]) -> list[str]:
+    """The ids of parts in the storage; what can be none is left out."""
+    return [f"{record.id}-{match[1]}" for match in map(_PART, part_ids) if match is not None]
+
+
+def _order(wanted: Completion) -> str:
+    return hashlib.sha256("\n".join(wanted.part_ids).encode()).hexdigest()
+
+
+def _check_md5(wanted: Completion, found: str | None) -> None:
+    if wanted.md5 is not None and wanted.md5.lower() != found:
+        raise APIError(400, "The md5 of the parts is not the one given.", param="md5", code="invalid_value")
+
+
+def _ended(record: FileObject, state: str) -> APIError:
+    return APIError(400, f"The upload {_upload_id(record)} is {state}; begin another.", param="upload_id")
+
+
+def _upload_body(record: FileObject, status: str, file: FileObject | None = None) -> dict[str, Any]:
+    return {
+        "id": _upload_id(record),
+        "object": "upload",
+        "bytes": _size(record),
+        "created_at": record.created_at,
+        "expires_at": record.created_at + LIFE_SECONDS,
+        "filename": record.filename,
+        "purpose": str(record.purpose),
+        "status": status,
+        "file": None if file is None else file_body(file),
+    }
