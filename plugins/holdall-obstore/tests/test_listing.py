@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 from holdall_obstore._listing import in_order, start_after
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore_servers import Server
 
-from holdall import StorageError
+from holdall import StorageError, open_store
+from holdall.ids import IdMinter
 
 IDS = st.text("a0-_Z", min_size=1, max_size=4).map("file-".__add__)
 BOUNDS = st.none() | IDS | st.sampled_from(["", "a", "file-", "file-~", "zzz", "file-a.b"])
@@ -45,3 +48,25 @@ def test_a_server_without_order_is_found_out():
     """Ids that come in no known order are an error, since files would be missing from pages."""
     with pytest.raises(StorageError, match="does not list keys in order"):
         list(in_order(["file-b", "file-a"], None, None))
+
+
+def test_only_what_has_metadata_is_listed(weed_s3: Server, prefix):
+    """Ids are those whose metadata is there now: not a folder of data or of other people's files, however many keys
+    and wherever an answer ends.
+    """
+    mint = IdMinter().mint
+    ids = [mint()[0] for _ in range(4)]
+    with open_store(weed_s3.url(prefix)) as store:
+        backend = store.backend
+
+        async def fill():
+            keys = [f"{prefix}/{ids[0]}/data.bin.{n:04d}" for n in range(1100)]
+            keys += [f"{prefix}/{ids[2]}/kept/meta.json", *map(backend.data_key, ids)]
+            keys += [backend.meta_key(ids[0]), backend.meta_key(ids[3])]
+            await asyncio.gather(*(backend.store.put_async(key, b"{}") for key in keys))
+
+        asyncio.run(fill())
+        assert list(backend.list_ids()) == [ids[0], ids[3]]
+        assert list(backend.list_ids(after=ids[0])) == [ids[3]]
+        backend.delete_meta(ids[0])
+        assert list(backend.list_ids()) == [ids[3]]

@@ -110,7 +110,7 @@ class S3Backend(Backend):
         return cast("BinaryIO", DataStream(self._client, key, file_id, start, stop, retries=retries))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        return list_ids(self._client, self._keys.base, after, before)
+        return list_ids(self._client, self._keys, after, before)
 
     def remove(self, file_id: str) -> None:
         # A DELETE of what is absent succeeds, so this has to be asked first.

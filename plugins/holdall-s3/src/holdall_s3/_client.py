@@ -65,7 +65,9 @@ class Pending(Generic[T]):
         if self._pid != os.getpid():
             return
         self._loop.call_soon_threadsafe(self._cancel)
-        self._done.wait()
+        # What is collected as garbage may be so on any thread, and that of the loop cannot wait for itself.
+        if not _runs_here(self._loop):
+            self._done.wait()
 
     def _cancel(self) -> None:
         # Begun before this: the loop calls in the order of asking.
@@ -231,6 +233,13 @@ def _endpoint(options: S3Options) -> str:
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     found = options.endpoint_url or next(filter(None, map(os.environ.get, names)), "AWS S3")
     return without_passwords(found)
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _plain(secret: Any) -> str | None:

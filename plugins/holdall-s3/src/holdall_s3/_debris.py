@@ -12,6 +12,7 @@ from holdall.errors import FileNotFound, StorageError
 from holdall_s3._client import Client
 from holdall_s3._errors import NOT_IMPLEMENTED, code_of
 from holdall_s3._keys import DATA, META, Keys
+from holdall_s3._listing import objects
 from holdall_s3._multipart import abort
 from holdall_s3._upload import read_meta, written_here
 
@@ -43,24 +44,11 @@ def discard(client: Client, keys: Keys, found: Debris) -> None:
 
 def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
     # All keys of one id come together, however the server sorts.
-    for file_id, group in groupby(_objects(client, keys), key=lambda found: found[0]):
-        objects = {name: entry for _, name, entry in group}
-        if META not in objects and DATA in objects and file_id not in written_here():
-            entry = objects[DATA]
+    for file_id, group in groupby(objects(client, keys, _WHAT), key=lambda found: found[0]):
+        parts = {name: entry for _, name, entry in group}
+        if META not in parts and DATA in parts and file_id not in written_here():
+            entry = parts[DATA]
             yield Debris(keys.data(file_id), _ORPHAN, file_id, int(entry["Size"]), _seconds(entry["LastModified"]))
-
-
-def _objects(client: Client, keys: Keys) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    parameters: dict[str, Any] = {"Prefix": f"{keys.base}file-", "MaxKeys": 1000}
-    while True:
-        page = client.call("list_objects_v2", _WHAT, **parameters)
-        for entry in page.get("Contents") or ():
-            if (split := keys.split(entry["Key"])) is not None:
-                yield (*split, entry)
-        token = page.get("NextContinuationToken")
-        if not page.get("IsTruncated") or not token:
-            return
-        parameters["ContinuationToken"] = token
 
 
 def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:

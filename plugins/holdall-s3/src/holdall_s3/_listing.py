@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from holdall.errors import StorageError
-from holdall.ids import is_valid
-from holdall_s3._client import Client
+from holdall_s3._client import Client, Pending
+from holdall_s3._keys import META, Keys
 
-__all__ = ["in_text_order", "list_ids"]
+__all__ = ["in_text_order", "list_ids", "objects"]
 
 _PREFIX = "file-"
 # Sorts after every id: "." follows "-".
@@ -19,33 +20,51 @@ _PAGE = 1000
 _FIRST_PAGE = 100
 
 
-def list_ids(client: Client, base: str, after: str | None, before: str | None) -> Iterator[str]:
-    """The ids of the folders below `base` with `after < id < before`, ascending as text."""
+def list_ids(client: Client, keys: Keys, after: str | None, before: str | None) -> Iterator[str]:
+    """The ids with `after < id < before` whose metadata is listed, ascending as text.
+
+    Objects are listed, not folders: a folder may be what a delete has left, or what the server has not tidied up yet.
+    """
     after, before = after or "", _AFTER_EVERY_ID if before is None else before
     if after >= _AFTER_EVERY_ID or before <= _PREFIX or after >= before:
         return
-    # An open end is mostly a look whether anything is there, or the first page of many: not worth 1000 names.
+    # An open end is mostly a look whether anything is there, or the first page of many: not worth 1000 keys.
     first = _FIRST_PAGE if before >= _AFTER_EVERY_ID or after < _PREFIX else _PAGE
-    names = _names(client, base, base + after if after > _PREFIX else None, first)
+    start = after if after > _PREFIX else None
+    names = (i for i, name, _ in objects(client, keys, "list the files", start=start, first=first) if name == META)
     yield from (i for i in in_text_order(_until(names, before)) if after < i < before)
 
 
-def _names(client: Client, base: str, start: str | None, first: int) -> Iterator[str]:
-    parameters: dict[str, Any] = {"Prefix": base + _PREFIX, "Delimiter": "/", "MaxKeys": first}
+def objects(
+    client: Client, keys: Keys, what: str, *, start: str | None = None, first: int = _PAGE
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The objects of entries as id, name and description, in the server's order; a request for each thousand.
+
+    `start` is what the first key comes after, `first` how many the first request asks for. Whoever takes more than two
+    answers is taken to want them all, and is read ahead for.
+    """
+    parameters: dict[str, Any] = {"Prefix": keys.base + _PREFIX, "MaxKeys": first}
     if start is not None:
-        parameters["StartAfter"] = start
-    previous = ""
-    while True:
-        page = client.call("list_objects_v2", "list the files", **parameters)
-        for entry in page.get("CommonPrefixes") or ():
-            name = str(entry["Prefix"])[len(base) : -1]
-            if is_valid(name) and name != previous:
-                previous = name
-                yield name
-        token = page.get("NextContinuationToken")
-        if not page.get("IsTruncated") or not token:
-            return
-        parameters = {**parameters, "ContinuationToken": token, "MaxKeys": _PAGE}
+        parameters["StartAfter"] = keys.base + start
+    pending: Pending[dict[str, Any]] | None = None
+    try:
+        for number in itertools.count():
+            if pending is None:
+                pending = client.start(client.request("list_objects_v2", what, **parameters))
+            page, pending = pending.result(), None
+            token = page.get("NextContinuationToken") if page.get("IsTruncated") else None
+            if token:
+                parameters |= {"ContinuationToken": token, "MaxKeys": _PAGE}
+                if number >= 2:
+                    pending = client.start(client.request("list_objects_v2", what, **parameters))
+            for found in page["Contents"]:
+                if (split := keys.split(found["Key"])) is not None:
+                    yield (*split, found)
+            if not token:
+                return
+    finally:
+        if pending is not None:
+            pending.stop()
 
 
 def _until(names: Iterable[str], before: str) -> Iterator[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import platform
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
 
 import aiobotocore.session
-from botocore.handlers import add_expect_header
+from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
+from botocore.handlers import BUILTIN_HANDLERS, add_expect_header
 from botocore.utils import parse_timestamp
 
 __all__ = ["new_session", "timestamp", "user_agent"]
@@ -23,7 +26,13 @@ def new_session(profile: str | None) -> aiobotocore.session.AioSession:
     session = aiobotocore.session.AioSession(profile=profile)
     # Asking for leave to send a body costs a round trip, and no timeout covers the wait for the answer.
     session.unregister("before-call.s3", add_expect_header)
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
+    for event, look, *_ in BUILTIN_HANDLERS:
+        if event.startswith("before-parse.s3") and look.__name__ == "_handle_200_error":
+            session.unregister(event, look)
+            session.get_component("event_emitter").register_first(event, functools.partial(_unless_listing, look))
+    parsers = _Parsers()
+    parsers.set_parser_defaults(timestamp_parser=timestamp)
+    session.register_component("response_parser_factory", parsers)
     if _loader:
         session.register_component("data_loader", _loader[0])
     else:
@@ -48,3 +57,50 @@ def timestamp(value: Any) -> dt.datetime:
         pass
     found: dt.datetime = parse_timestamp(value)
     return found
+
+
+def _unless_listing(look: Callable[..., None], response_dict: dict[str, Any], **more: Any) -> None:
+    """Look for an error in an answer that says it is none. For that it is parsed once more, which takes long for a
+    listing, and is not needed for one that is seen to be whole.
+    """
+    body = response_dict.get("body")
+    if not isinstance(body, bytes) or not body.rstrip().endswith(b"ListBucketResult>"):
+        look(response_dict=response_dict, **more)
+
+
+class _Parser(AioRestXMLParser):  # type: ignore[misc]
+    """Reads listings without asking botocore's description of S3 about each element: that takes longer than a server
+    needs to list. Of each object it takes what is asked for here: key, size and time.
+    """
+
+    def _parse_payload(self, response: Any, shape: Any, member_shapes: Any, final_parsed: dict[str, Any]) -> None:
+        if shape.name != "ListObjectsV2Output":
+            super()._parse_payload(response, shape, member_shapes, final_parsed)
+            return
+        objects = []
+        for node in self._parse_xml_string_to_dom(response["body"]):
+            name = _name(node)
+            if name == "Contents":
+                found = {_name(child): child.text or "" for child in node}
+                objects.append(
+                    {
+                        "Key": found["Key"],
+                        "Size": int(found["Size"]),
+                        "LastModified": timestamp(found["LastModified"]),
+                    }
+                )
+            elif name in {"NextContinuationToken", "EncodingType"}:
+                final_parsed[name] = node.text or ""
+            elif name == "IsTruncated":
+                final_parsed[name] = node.text == "true"
+        final_parsed["Contents"] = objects
+
+
+class _Parsers(AioResponseParserFactory):  # type: ignore[misc]
+    def create_parser(self, protocol_name: str) -> Any:
+        return _Parser(**self._defaults) if protocol_name == "rest-xml" else super().create_parser(protocol_name)
+
+
+def _name(node: Any) -> str:
+    """The tag without its namespace, which not every server gives."""
+    return str(node.tag).rpartition("}")[2]
