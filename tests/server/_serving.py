@@ -1,9 +1,14 @@
-"""A server on a free port of this machine, in a thread of the test's own process."""
+"""A server on a free port of this machine, in a thread of the test's own process, or in a process that can be killed."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +57,45 @@ def serving(app) -> Iterator[Running]:
         thread.join(60)
         assert not thread.is_alive(), "the server did not stop"
         listener.close()
+
+
+PROGRAM = """
+import socket, sys, uvicorn
+from holdall.server import create_app
+listener = socket.socket(fileno=int(sys.argv[2]))
+uvicorn.Server(uvicorn.Config(create_app(sys.argv[1]), log_config=None)).run([listener])
+"""
+
+
+class Process(Running):
+    """A server of a store in a process of its own, killed when the block is left. Requests wait until it has started."""
+
+    def __init__(self, store_url: str) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(100)
+            super().__init__(listener.getsockname()[1])
+            command = [sys.executable, "-c", PROGRAM, store_url, str(listener.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[listener.fileno()])
+
+    def kill(self) -> None:
+        """As by `kill -9`."""
+        os.kill(self._process.pid, signal.SIGKILL)
+
+    def memory(self, *, peak: bool) -> int:
+        """Bytes of memory that it uses now, or used at most since this was last asked."""
+        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as file:
+            [kibibytes] = re.findall(f"{'VmHWM' if peak else 'VmRSS'}:\\s*([0-9]+) kB", file.read())
+        with open(f"/proc/{self._process.pid}/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+        return int(kibibytes) * 1024
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from tests.server._serving import Process
 
 import holdall
 
-PROGRAM = """
-import socket, sys, uvicorn
-from holdall.server import create_app
-listener = socket.socket(fileno=int(sys.argv[2]))
-uvicorn.Server(uvicorn.Config(create_app(sys.argv[1]), log_config=None)).run([listener])
-"""
 COUNT = 500
 
 
@@ -35,30 +25,22 @@ def test_a_kill_during_five_hundred_uploads_loses_nothing_acknowledged(tmp_path,
     chance = random.Random(seed)
     kill_after = chance.randrange(1, COUNT)
     acknowledged, lock = {}, threading.Lock()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(100)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/files"
-        server = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / "files"), str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-        )
 
     def upload(client, n):
         data = b"%d " % n * chance.choice([1, 1000, 100_000])
         with contextlib.suppress(httpx.HTTPError):
-            answer = client.post(url, files={"file": (f"{n}", data)}, data={"purpose": "batch"})
+            answer = client.post(f"{server.url}/v1/files", files={"file": (f"{n}", data)}, data={"purpose": "batch"})
             with lock:
                 acknowledged[answer.raise_for_status().json()["id"]] = hashlib.sha256(data).hexdigest()
                 if len(acknowledged) == kill_after:
-                    os.kill(server.pid, signal.SIGKILL)
+                    server.kill()
 
-    try:
-        with httpx.Client(timeout=60) as client, ThreadPoolExecutor(8) as pool:
-            list(pool.map(upload, [client] * COUNT, range(COUNT)))
-    finally:
-        server.kill()
-        server.wait()
+    with (
+        Process(str(tmp_path / "files")) as server,
+        httpx.Client(timeout=60) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        list(pool.map(upload, [client] * COUNT, range(COUNT)))
 
     assert len(acknowledged) >= kill_after
     with holdall.open_store(tmp_path / "files") as store:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+
 import anyio
+import anyio.lowlevel
 import openai
 import pytest
 from tests.fakes import Clock
 from tests.server._serving import serving
 
+import holdall
 from holdall import AsyncFileStore, FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.server import Keys, Quota, _assembly, create_app
 from holdall.server._assembly import Completion, NewUpload, Uploads
 from holdall.server._errors import APIError
 from holdall.server._places import PREFIX, inside
-from holdall.wrappers import Prefixed
+from holdall.wrappers import Intercepting, Prefixed
 
 UNKNOWN = "part_" + "0" * 32
 
@@ -289,6 +294,104 @@ def test_who_comes_after_somebody_died_completes_it(monkeypatch):
 
     anyio.run(run)
     assert _contents(first) == [b"onetwo"]
+
+
+def test_who_is_slow_but_not_dead_has_made_the_file(monkeypatch):
+    """The second gave up waiting, and sees the file of the first before it claims the end itself."""
+    monkeypatch.setattr(_assembly, "PATIENCE_SECONDS", 0.0)
+    backend, (first, other) = _two()
+
+    async def run():
+        upload, ids = await _begun(first, b"one", b"two")
+        completion, results = Completion(part_ids=ids), []
+        opened, other_reads = anyio.Event(), MemoryBackend.open_data
+
+        async def come_second():
+            results.append(await other.complete(upload, completion))
+
+        async with anyio.create_task_group() as tasks:
+
+            def reads(self, *args):
+                # The second has begun to make the file.
+                monkeypatch.setattr(MemoryBackend, "open_data", other_reads)
+                anyio.from_thread.run_sync(opened.set)
+                anyio.from_thread.run(made.wait)
+                return other_reads(self, *args)
+
+            def before(file_id):
+                if _is_file(file_id):
+                    backend.before = lambda _: None
+                    monkeypatch.setattr(MemoryBackend, "open_data", reads)
+                    anyio.from_thread.run_sync(tasks.start_soon, come_second)
+                    anyio.from_thread.run(opened.wait)
+
+            made = anyio.Event()
+            remove = first._remove_parts
+
+            async def remove_later(record):
+                made.set()
+                while not results:
+                    await anyio.lowlevel.checkpoint()
+                await remove(record)
+
+            monkeypatch.setattr(first, "_remove_parts", remove_later)
+            backend.before = before
+            results.append(await first.complete(upload, completion))
+        assert results[0] == results[1]
+
+    anyio.run(run)
+    assert _contents(first) == [b"onetwo"]
+
+
+class _Dying(Intercepting):
+    """A storage that does its `last` call, or fails at it, and nothing from then on, as for a process that is killed."""
+
+    def __init__(self, inner, last, *, done):
+        super().__init__(inner)
+        self.left, self._done = last, done
+
+    def around(self, verb, file_id, call):
+        self.left -= 1
+        if self.left == 0 and self._done:
+            call()
+        if self.left <= 0:
+            raise OSError(errno.EIO, "dead")
+        return call()
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("end", ["complete", "cancel"])
+def test_a_death_at_any_call_of_the_storage_leaves_nothing_or_all_and_can_be_repeated(end, done, monkeypatch):
+    """The file is there whole or not at all; then another server does the same, of which one file comes, and the parts
+    are gone.
+    """
+    monkeypatch.setattr(_assembly, "PATIENCE_SECONDS", 0.0)
+
+    async def died(last):
+        backend = MemoryBackend()
+        dying = _Dying(backend, last, done=done)
+        doomed, healthy = (
+            Uploads(AsyncFileStore(FileStore(b)), AsyncFileStore(FileStore(Prefixed(b, PREFIX))))
+            for b in (dying, backend)
+        )
+        upload, ids = await _begun(healthy, b"one", b"two")
+        arguments = (Completion(part_ids=ids),) if end == "complete" else ()
+        with contextlib.suppress(holdall.HoldallError):
+            await getattr(doomed, end)(upload, *arguments)
+        assert _contents(healthy) in ([], [b"onetwo"])
+
+        body = await getattr(healthy, end)(upload, *arguments)
+        files = list(inside(healthy._files))
+        assert [file.id for file in files] == ([body["file"]["id"]] if body["file"] else [])
+        assert _contents(healthy) == ([b"onetwo"] if end == "complete" else [])
+        left = list(Prefixed(backend, PREFIX).list_ids())
+        assert [i for i in left if i.count("-") == 2] == []
+        return dying.left <= 0
+
+    deaths = 0
+    while anyio.run(died, deaths + 1):
+        deaths += 1
+    assert deaths >= (20 if end == "complete" else 8)
 
 
 def test_a_part_that_ends_after_its_upload_is_refused_and_gone():

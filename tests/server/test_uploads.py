@@ -1,8 +1,11 @@
-"""The Uploads API with the official SDK."""
+"""The Uploads API with the official SDK, on each kind of storage, over a real socket."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+import random
 
 import openai
 import pytest
@@ -10,73 +13,115 @@ from tests.server._serving import serving
 
 from holdall.server import create_app
 
+CONTENT = os.urandom(2_300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
 
 @pytest.fixture
-def client(store_url):
-    """The SDK before a server of an empty store, on each kind of storage."""
-    with (
-        serving(create_app(store_url)) as running,
-        openai.OpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as opened,
-    ):
-        yield opened
+def url(store_url):
+    """The base URL of a server, on each kind of store in turn."""
+    with serving(create_app(store_url)) as running:
+        yield f"{running.url}/v1"
 
 
-def _begin(client, size):
-    return client.uploads.create(bytes=size, filename="a.bin", mime_type="text/plain", purpose="user_data")
+@pytest.fixture
+def client(url):
+    """The synchronous client, which repeats nothing."""
+    with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as made:
+        yield made
 
 
-def test_parts_become_one_file_in_the_order_of_completion(client):
-    """Parts come in any order; the file has them as `part_ids` says, checked by md5, and no part is a file."""
-    upload = _begin(client, 11)
+def test_the_whole_life_of_an_upload(client):
+    """Create, add parts in any order, complete: each answers what the SDK's models promise, and no field more."""
+    upload = client.uploads.create(bytes=11, filename='t"ä.bin', mime_type="text/plain", purpose="user_data")
+    assert upload.model_dump() == {
+        "id": upload.id,
+        "object": "upload",
+        "bytes": 11,
+        "created_at": upload.created_at,
+        "expires_at": upload.created_at + 3600,
+        "filename": 't"ä.bin',
+        "purpose": "user_data",
+        "status": "pending",
+        "file": None,
+    }
     last = client.uploads.parts.create(upload.id, data=b" world")
     first = client.uploads.parts.create(upload.id, data=b"hello")
+    assert last.model_dump() == {
+        "id": last.id, "object": "upload.part", "created_at": last.created_at, "upload_id": upload.id,
+    }  # fmt: skip
     assert list(client.files.list()) == []
 
     md5 = hashlib.md5(b"hello world").hexdigest()
     done = client.uploads.complete(upload.id, part_ids=[first.id, last.id], md5=md5)
 
-    assert done.status == "completed"
-    assert client.files.content(done.file.id).read() == b"hello world"
-    assert [file.id for file in client.files.list()] == [done.file.id]
-    again = client.uploads.complete(upload.id, part_ids=[first.id, last.id], md5=md5)
-    assert again == done
-    with pytest.raises(openai.BadRequestError):
-        client.uploads.cancel(upload.id)
+    file = client.files.retrieve(done.file.id)
+    assert done.model_dump() == upload.model_dump() | {"status": "completed", "file": file.model_dump()}
+    assert (file.filename, file.bytes, file.status) == ('t"ä.bin', 11, "processed")
+    content = client.files.content(file.id)
+    assert content.read() == b"hello world"
+    assert content.response.headers["content-type"] == "text/plain"
+    assert list(client.files.list()) == [file]
+    assert client.uploads.complete(upload.id, part_ids=[first.id, last.id], md5=md5) == done
 
 
-def test_the_sdk_uploads_in_chunks(client):
-    """`upload_file_chunked` works as it is."""
-    content = bytes(range(256)) * 1000
-    done = client.uploads.upload_file_chunked(
-        file=content, filename="b.bin", bytes=len(content), mime_type="image/png", purpose="vision", part_size=100_000
-    )
+def test_the_sdk_uploads_in_chunks_from_bytes_and_from_a_path(client, tmp_path):
+    """`upload_file_chunked` works as it is, with and without a checksum, and the file is ready at once."""
+    path = tmp_path / "b.bin"
+    path.write_bytes(CONTENT)
+    for file, more in (
+        (CONTENT, {"filename": "b.bin", "bytes": len(CONTENT)}),
+        (path, {"part_size": 1_000_000}),
+        (path, {"md5": MD5, "part_size": 999_999}),
+    ):
+        done = client.uploads.upload_file_chunked(file=file, mime_type="image/png", purpose="vision", **more)
+        assert client.files.content(done.file.id).read() == CONTENT
+        assert done.file.filename == "b.bin"
+        assert client.files.wait_for_processing(done.file.id, max_wait_seconds=5).status == "processed"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.uploads.upload_file_chunked(file=path, mime_type="a/b", purpose="vision", md5="0" * 32)
+    assert refused.value.param == "md5"
+    assert len(list(client.files.list())) == 3
 
-    assert client.files.content(done.file.id).read() == content
+
+def test_the_asynchronous_client_sends_parts_side_by_side(url):
+    """Parts that come at once, in any order, of several uploads at once: each file is whole; and in chunks."""
+
+    async def upload(client, seed):
+        order = list(range(8))
+        pieces = [CONTENT[n * 9_000 + seed :][: 9_000 * (n + 1)] for n in order]
+        upload = await client.uploads.create(
+            bytes=sum(map(len, pieces)), filename=f"{seed}", mime_type="a/b", purpose="user_data"
+        )
+        random.Random(seed).shuffle(order)
+        sent = await asyncio.gather(*(client.uploads.parts.create(upload.id, data=pieces[n]) for n in order))
+        ids = [part.id for _, part in sorted(zip(order, sent, strict=True), key=lambda pair: pair[0])]
+        done = await client.uploads.complete(upload.id, part_ids=ids)
+        assert (await client.files.content(done.file.id)).content == b"".join(pieces)
+
+    async def run():
+        async with openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client:
+            await asyncio.gather(*(upload(client, seed) for seed in range(4)))
+            done = await client.uploads.upload_file_chunked(
+                file=CONTENT, filename="c", bytes=len(CONTENT), mime_type="a/b", purpose="batch", md5=MD5
+            )
+            assert (await client.files.wait_for_processing(done.file.id, max_wait_seconds=5)).bytes == len(CONTENT)
+
+    asyncio.run(run())
 
 
 def test_what_does_not_fit_stores_nothing(client):
     """A wrong size, a wrong md5 and a part of another upload are 400, and the upload can still be completed."""
-    upload, other = _begin(client, 5), _begin(client, 5)
-    part = client.uploads.parts.create(upload.id, data=b"hello")
-    foreign = client.uploads.parts.create(other.id, data=b"hello")
-    for wrong in ({"part_ids": []}, {"part_ids": [part.id], "md5": "0" * 32}, {"part_ids": [foreign.id]}):
+    upload, other = (
+        client.uploads.create(bytes=5, filename="a", mime_type="text/plain", purpose="user_data") for _ in range(2)
+    )
+    part, foreign = (client.uploads.parts.create(u.id, data=b"hello").id for u in (upload, other))
+    for wrong in ({"part_ids": []}, {"part_ids": [part], "md5": "0" * 32}, {"part_ids": [foreign]}):
         with pytest.raises(openai.BadRequestError):
             client.uploads.complete(upload.id, **wrong)
 
     assert list(client.files.list()) == []
-    assert client.uploads.complete(upload.id, part_ids=[part.id]).status == "completed"
-
-
-def test_a_cancelled_upload_takes_nothing_more(client):
-    """After `cancel` neither a part nor a completion is accepted; an id of nothing is 404."""
-    upload = _begin(client, 5)
-    part = client.uploads.parts.create(upload.id, data=b"hello")
-
-    assert client.uploads.cancel(upload.id).status == "cancelled"
+    assert client.uploads.complete(upload.id, part_ids=[part]).status == "completed"
+    assert client.uploads.cancel(other.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
-        client.uploads.parts.create(upload.id, data=b"hello")
-    with pytest.raises(openai.BadRequestError):
-        client.uploads.complete(upload.id, part_ids=[part.id])
-    with pytest.raises(openai.NotFoundError):
-        client.uploads.cancel("upload_" + "0" * 32)
-    assert list(client.files.list()) == []
+        client.uploads.complete(other.id, part_ids=[foreign])

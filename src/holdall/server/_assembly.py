@@ -40,7 +40,7 @@ __all__ = ["MAX_PART_BYTES", "MAX_UPLOAD_BYTES", "Completion", "NewUpload", "Upl
 LIFE_SECONDS = 3600
 MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_UPLOAD_BYTES = 8 * 1024**3
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 5.0
 """How long to wait for the file of who claimed an end, before it is taken for dead."""
 # Longer than an upload lives: a completion that began in time goes on reading, and how it ended can still be told.
 _KEPT_SECONDS = 2 * LIFE_SECONDS
@@ -205,6 +205,8 @@ class Uploads:
                     digest.update(chunk)
                     await target.write(chunk)
                 _check_md5(wanted, digest.hexdigest())
+                if number and await self._is_there(record):
+                    return None  # who seemed to be dead was slow
                 claim = _End(number, "completed", target.file_id, _order(wanted), digest.hexdigest())
                 if not await self._claim(record, claim):
                     return None
@@ -216,6 +218,12 @@ class Uploads:
                     return None
                 await self._remove_parts(record)
                 return file
+
+    async def _is_there(self, record: FileObject) -> bool:
+        end = await self._end(record)
+        with contextlib.suppress(FileNotFound):
+            return end is not None and bool(await self._files.get(end.file_id or ""))
+        return False
 
     async def _chunks(self, parts: list[FileObject]) -> AsyncIterator[bytes]:
         for part in parts:
@@ -242,16 +250,17 @@ class Uploads:
     async def _file_of(self, record: FileObject, end: _End, wanted: Completion) -> FileObject | None:
         """The file that a claim names, perhaps after a while; None if who claimed it seems to be dead."""
         give_up, pause = anyio.current_time() + PATIENCE_SECONDS, 0.01
-        while anyio.current_time() < give_up:
+        while True:
             # The parts first: they go when the file is there.
             left = await entries(self._uploads, _part_ids(record, wanted.part_ids))
             with contextlib.suppress(FileNotFound):
                 return await self._files.get(end.file_id or "")
             if len(left) < len(wanted.part_ids):
                 raise APIError(400, "The upload was completed, and its file is gone.", param="upload_id")
+            if anyio.current_time() >= give_up:
+                return None
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        return None
 
     async def _record(self, upload_id: str) -> FileObject:
         match = _UPLOAD(upload_id)

@@ -1,0 +1,153 @@
+"""Uploads through several servers, through such as are killed, and through one that has little memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+from tests.server._serving import Process
+
+import holdall
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["local", "s3"])
+def shared_url(request, tmp_path):
+    """The URL of an empty store that several processes can open, of each kind."""
+    return f"file://{tmp_path}/files" if request.param == "local" else request.getfixturevalue("s3").url("shared")
+
+
+def _sdk(server):
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0)
+
+
+def _begun(client, *contents):
+    size = sum(map(len, contents))
+    upload = client.uploads.create(bytes=size, filename="a", mime_type="text/plain", purpose="user_data")
+    return upload.id, [client.uploads.parts.create(upload.id, data=content).id for content in contents]
+
+
+def test_servers_that_end_one_upload_at_once_make_one_file(shared_url):
+    """Whoever completes it as the winner does gets the same file; another order is refused, and so is a cancellation,
+    unless it wins: then there is none. Parts may come by one server, and be completed by another.
+    """
+    pieces = [b"one" * 50_000, b"two" * 50_000, b"three"]
+    with Process(shared_url) as first, Process(shared_url) as second, ThreadPoolExecutor(6) as pool:
+        clients = [_sdk(first), _sdk(second)]
+        seen = set()
+        for n in range(8):
+            upload, ids = _begun(clients[n % 2], *pieces)
+            orders = [ids, ids[::-1]]
+            together = threading.Barrier(6)
+
+            def end(k, upload=upload, orders=orders, together=together):
+                together.wait(60)
+                try:
+                    if k == 5:
+                        return "cancelled", clients[k % 2].uploads.cancel(upload).file
+                    done = clients[k % 2].uploads.complete(upload, part_ids=orders[k == 4])
+                    return ("another" if k == 4 else "same"), done.file.id
+                except openai.BadRequestError:
+                    return None
+
+            results = set(pool.map(end, range(6))) - {None}
+            assert len(results) == 1, results
+            [(how, file_id)] = results
+            stored = {file.id for file in clients[0].files.list()} - seen
+            assert stored == ({file_id} if file_id else set())
+            seen |= stored
+            if file_id:
+                content = clients[1].files.content(file_id).read()
+                assert content == b"".join(pieces if how == "same" else pieces[::-1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can_be_completed(tmp_path, seed):
+    """Killed after a random number of answers: each acknowledged file is there, none is partial or there twice, and
+    another server completes every upload whose parts were acknowledged.
+    """
+    chance, lock, answers = random.Random(seed), threading.Lock(), []
+    kill_after = chance.randrange(20, 300)
+    uploads = {}
+
+    def content(n):
+        return [b"%d.%d " % (n, part) * (20_000 if n % 5 == 0 else 10) for part in range(1 + n % 4)]
+
+    def told(answer):
+        with lock:
+            answers.append(answer)
+            if len(answers) == kill_after:
+                server.kill()
+        return answer
+
+    def upload(n):
+        with contextlib.suppress(openai.APIConnectionError):
+            pieces, client = content(n), _sdk(server)
+            made = told(client.uploads.create(
+                bytes=sum(map(len, pieces)), filename=f"{n}", mime_type="a/b", purpose="user_data"
+            ))  # fmt: skip
+            ids = [told(client.uploads.parts.create(made.id, data=piece)).id for piece in pieces]
+            uploads[n] = made.id, ids, None
+            uploads[n] = made.id, ids, told(client.uploads.complete(made.id, part_ids=ids)).file.id
+
+    with Process(f"file://{tmp_path}/files") as server, ThreadPoolExecutor(8) as pool:
+        list(pool.map(upload, range(100)))
+    assert len(answers) >= kill_after
+
+    acknowledged = {file_id for _, _, file_id in uploads.values() if file_id}
+    with holdall.open_store(tmp_path / "files") as store:
+        stored = {file.id: file for file in store}
+        assert acknowledged <= stored.keys()
+        assert store.verify().ok
+    with Process(f"file://{tmp_path}/files") as another, ThreadPoolExecutor(8) as pool:
+        client = _sdk(another)
+        files = dict(zip(
+            uploads, pool.map(lambda u: client.uploads.complete(u[0], part_ids=u[1]).file, uploads.values()), strict=True
+        ))  # fmt: skip
+    with holdall.open_store(tmp_path / "files") as store:
+        for n, file in files.items():
+            assert uploads[n][2] in {None, file.id}
+            assert store.get(file.id).sha256 == hashlib.sha256(b"".join(content(n))).hexdigest()
+        assert sorted(file.id for file in store) == sorted(file.id for file in files.values())
+        store.sweep(older_than=0)
+        assert list((tmp_path / "files" / ".staging").iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "size"), [("local", 320 * MIB), ("s3", 160 * MIB)])
+def test_parts_and_their_completion_take_bounded_memory(kind, size, tmp_path, request):
+    """However large the file, and with several parts coming in at once, the server needs less than 150 MiB more than
+    when it has nothing to do.
+    """
+    url = f"file://{tmp_path}/files?fsync=false" if kind == "local" else request.getfixturevalue("s3").url("large")
+    part_size, whole = 32 * MIB, hashlib.md5()
+    with Process(url) as server, httpx.Client(timeout=300) as client:
+
+        def post(path, **body):
+            return client.post(f"{server.url}/v1/uploads{path}", **body).raise_for_status().json()
+
+        def new(size):
+            return post("", json={"bytes": size, "filename": "a", "mime_type": "a/b", "purpose": "vision"})["id"]
+
+        warm = new(0)
+        post(f"/{warm}/parts", files={"data": b""})
+        post(f"/{warm}/complete", json={"part_ids": []})
+        idle = server.memory(peak=False)
+        upload, piece = new(size), os.urandom(part_size)
+        with ThreadPoolExecutor(3) as pool:
+            sent = pool.map(lambda _: post(f"/{upload}/parts", files={"data": piece}), range(size // part_size))
+            ids = [part["id"] for part in sent]
+        for _ in ids:
+            whole.update(piece)
+        receiving = server.memory(peak=True) - idle
+        done = post(f"/{upload}/complete", json={"part_ids": ids, "md5": whole.hexdigest()})
+        completing = server.memory(peak=True) - idle
+    assert done["file"]["bytes"] == size
+    assert max(receiving, completing) < 150 * MIB, f"{receiving // MIB} and {completing // MIB} MiB"
