@@ -75,6 +75,22 @@ def test_a_time_that_is_none_is_wrong_usage(run):
     assert (done.code, "--sweep-every" in done.errors) == (2, True)
 
 
+def test_metrics_are_on_a_port_of_their_own(serve):
+    """They count what the API's port does, which itself knows nothing of them; and are on loopback."""
+    _, address, line = serve("--metrics-port", "0")
+    metrics = re.search(r"metrics at (http://127\.0\.0\.1:\d+/metrics)", line)[1]
+    httpx.get(f"{address}/v1/files")
+    counted = 'holdall_http_requests_total{method="GET",route="/v1/files",status="200"} 1.0'
+    assert counted in httpx.get(metrics).text
+    assert httpx.get(f"{address}/metrics").status_code == 404
+
+
+def test_without_being_asked_for_there_are_no_metrics(serve):
+    """No port is opened for them."""
+    _, _, line = serve()
+    assert "metrics" not in line
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "files.example"])
 def test_without_keys_it_listens_on_this_machine_only(run, monkeypatch, host):
     """An address that others reach is refused as wrong usage, and the message says what to do."""

@@ -55,3 +55,9 @@ def served(tmp_path):
     with serving(create_app(str(tmp_path / "files"))) as running:
         running.root = tmp_path / "files"
         yield running
+
+
+@pytest.fixture
+def served_with(tmp_path):
+    """Serves an empty local store, with these options of `create_app`."""
+    return lambda **options: serving(create_app(str(tmp_path / "files"), **options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,15 @@ def serve(
             help="How often to remove expired files, and leftovers older than an hour: 90s, 15m, 1h30m; 0: never.",
         ),
     ] = "10m",
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Another port, on which to answer with metrics for Prometheus.", show_default="none"
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="The address of that port; whoever reaches it may read the metrics.")
+    ] = "127.0.0.1",
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
@@ -63,9 +73,19 @@ def serve(
         )
     chosen = next((given for given in (url, store, settings.store) if given is not None), None)
     hosts = None if keys else {*_THIS_MACHINE, host}
-    application = create_app(chosen, keys=keys, hosts=hosts, sweep_seconds=sweep_seconds)
-    with _listening(host, port) as listener:
-        typer.echo(f"serving {_address(listener)}/v1, {_for_whom(keys)}", err=True)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listening(host, port))
+        metrics = None
+        told = f"serving {_address(listener)}/v1, {_for_whom(keys)}"
+        if metrics_port is not None:
+            from holdall.server import Metrics  # noqa: PLC0415
+            from holdall.server._metrics import exposed  # noqa: PLC0415
+
+            metrics = Metrics()
+            metrics_port = stack.enter_context(exposed(metrics.registry, metrics_host, metrics_port))
+            told += f"; metrics at {_url(metrics_host, metrics_port)}/metrics"
+        application = create_app(chosen, keys=keys, hosts=hosts, sweep_seconds=sweep_seconds, metrics=metrics)
+        typer.echo(told, err=True)
         config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=grace)
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
@@ -90,8 +110,11 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _address(listener: socket.socket) -> str:
     name: Any = listener.getsockname()
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"http://{host}:{name[1]}"
+    return _url(name[0], name[1])
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _for_whom(keys: Keys | None) -> str:

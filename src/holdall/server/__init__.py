@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdall.server._app import create_app
     from holdall.server._keys import Keys
+    from holdall.server._metrics import Metrics
     from holdall.server._quota import Quota
     from holdall.server._router import create_router
 
-__all__ = ["Keys", "Quota", "create_app", "create_router"]
+__all__ = ["Keys", "Metrics", "Quota", "create_app", "create_router"]
 
-_HOME = {"Keys": "_keys", "Quota": "_quota", "create_app": "_app", "create_router": "_router"}
+_HOME = {
+    "Keys": "_keys",
+    "Metrics": "_metrics",
+    "Quota": "_quota",
+    "create_app": "_app",
+    "create_router": "_router",
+}
 _EXTRA = frozenset({"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request
@@ -17,6 +17,7 @@ import holdall
 from holdall.aio import AsyncFileStore
 from holdall.server._access import authenticator, visitor
 from holdall.server._errors import APIError, respond
+from holdall.server._exchange import Watch
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
 from holdall.server._route import json_response
@@ -26,6 +27,9 @@ from holdall.server._tenants import Stores, UploadsOf
 from holdall.server._uploads import MAX_UPLOAD_BYTES
 from holdall.store import FileStore
 from holdall.url import StoreURL
+
+if TYPE_CHECKING:
+    from holdall.server._metrics import Metrics
 
 __all__ = ["Background", "create_app"]
 
@@ -41,6 +45,7 @@ def create_app(
     redirect_seconds: int | None = None,
     sweep_seconds: float | None = DEFAULT_SWEEP_SECONDS,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    metrics: Metrics | None = None,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),
     middleware: Sequence[Middleware] = (),
@@ -54,13 +59,15 @@ def create_app(
     who asks for another host than `hosts`, if they are given. `quota` is what a tenant may keep, or a function that
     says it of each. `redirect_seconds` and `max_upload_bytes` are those of `create_router`.
     About every `sweep_seconds` expired files and old leftovers are removed, of all tenants; None or 0: never.
+    `metrics` counts what is done; of the storage only where `store` is a URL.
 
     `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
     outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
     before it is closed; then they are cancelled. They are given the `Stores`.
     """
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
-    stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of)
+    wrap = None if metrics is None else metrics.measured
+    stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of, wrap=wrap)
 
     sweepable: dict[str, Sweepable] = {"files": stores, "uploads": UploadsOf(stores)}
 
@@ -70,7 +77,8 @@ def create_app(
             for task in background:
                 tasks.start_soon(task, stores)
             if sweep_seconds:
-                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds).run)
+                observers = [] if metrics is None else [metrics.swept]
+                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=observers).run)
             yield
             tasks.cancel_scope.cancel()
 
@@ -79,7 +87,7 @@ def create_app(
         version=holdall.__version__,
         summary="The OpenAI Files API, on any storage.",
         lifespan=lifespan,
-        middleware=list(middleware),
+        middleware=[Middleware(Watch, observers=[] if metrics is None else [metrics]), *middleware],
     )
     authenticate = authenticator(keys) if keys else visitor(hosts)
     files = create_router(

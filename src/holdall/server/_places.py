@@ -15,6 +15,7 @@ from holdall.aio import AsyncFileStore
 from holdall.backend import Backend, Capability
 from holdall.model import FileObject
 from holdall.opening import open_store
+from holdall.server._measured import Measured
 from holdall.server._quota import Metered
 from holdall.store import FileStore
 from holdall.url import StoreURL
@@ -52,6 +53,8 @@ def uploads_backend(backend: Backend, url: StoreURL | None) -> Backend:
     Below the URL, where that is a location of its own; everywhere else in a part of the same storage, that no store
     sees. To be closed; `backend` stays open.
     """
+    if isinstance(backend, Measured):
+        return backend.beside(uploads_backend(backend.inner, url), "uploads")
     below = _below(backend, url)
     return Prefixed(Kept(backend), PREFIX) if below is None else open_store(below).backend
 
@@ -64,7 +67,7 @@ def uploads_of(files: FileStore) -> Backend:
 
 def _below(backend: Backend, url: StoreURL | None) -> StoreURL | None:
     """The URL for the uploads of a store; None if there is no such place."""
-    while isinstance(backend, (Kept, Metered)):
+    while isinstance(backend, (Kept, Measured, Metered)):
         backend = backend.inner
     # Anything else around the storage, say one that encrypts, must be around the uploads, too.
     if url is None or type(backend) is not registry.load(url.scheme):

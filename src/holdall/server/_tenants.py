@@ -65,14 +65,18 @@ class Stores:
         *,
         tenants: Callable[[], Iterable[str]] | None = None,
         quota: Callable[[str | None], Quota | None] | None = None,
+        wrap: Callable[[Backend], Backend] | None = None,
         most_open: int = DEFAULT_MOST_OPEN,
     ) -> None:
-        """`tenants` names those that there are now; without it there is one, None. `quota` is what each may keep."""
+        """`tenants` names those that there are now; without it there is one, None. `quota` is what each may keep.
+        `wrap` is put around the backend of each store that is opened here.
+        """
         self._given = AsyncFileStore(store) if isinstance(store, FileStore) else store
         if isinstance(self._given, AsyncFileStore) and (tenants or quota):
             raise InvalidRequest("keys and quotas need the URL of a store, not a store that is open already")
         self._tenants = tenants
         self._quota = quota or (lambda _: None)
+        self._wrap = wrap
         self._most_open = most_open
         self._root: FileStore | None = None
         self._entries: dict[str | None, _Entry] = {}
@@ -166,6 +170,8 @@ class Stores:
             backend = open_store(url).backend
         else:
             backend = Prefixed(Kept(root.backend), check_tenant(tenant))
+        if self._wrap is not None:
+            backend = self._wrap(backend)
         quota = self._quota(tenant)
         if quota is not None:
             ledger = self._ledgers.setdefault(tenant, Ledger())
