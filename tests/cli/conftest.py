@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -77,3 +79,21 @@ def program(url):
         return Done(done.returncode, done.stdout or b"", done.stderr.decode())
 
     return call
+
+
+@pytest.fixture
+def serve(url):
+    """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*options, **variables):
+            command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0", *options]
+            environment = os.environ | {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": ""} | variables
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+            stack.callback(process.kill)
+            line = process.stderr.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert address, line + process.stderr.read()
+            return process, address[0], line
+
+        yield start

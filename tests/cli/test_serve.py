@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import httpx
@@ -16,24 +12,6 @@ import pytest
 from tests.server._serving import until
 
 from holdall import FileStore
-
-
-@pytest.fixture
-def serve(url):
-    """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
-    with contextlib.ExitStack() as stack:
-
-        def start(*options, **variables):
-            command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0", *options]
-            environment = os.environ | {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": ""} | variables
-            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
-            stack.callback(process.kill)
-            line = process.stderr.readline()
-            address = re.search(r"http://127\.0\.0\.1:\d+", line)
-            assert address, line + process.stderr.read()
-            return process, address[0], line
-
-        yield start
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
@@ -102,14 +80,14 @@ def test_without_keys_it_listens_on_this_machine_only(run, monkeypatch, host):
     assert "holdall key" in done.errors
 
 
-def test_a_port_in_use_is_told(run, monkeypatch):
+def test_a_port_in_use_is_told(program, monkeypatch):
     """The message names the port, and the exit code is that of a failure."""
     import socket
 
     monkeypatch.delenv("HOLDALL_API_KEYS", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("serve", "memory://", "--port", str(port))
+        done = program("serve", "memory://", "--port", str(port))
 
     assert done.code == 1
     assert f"port {port}" in done.errors

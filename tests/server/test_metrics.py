@@ -321,7 +321,9 @@ def test_an_answer_that_fails_half_way_is_the_servers_to_end():
         ended = _Ended()
         seen.append(ended)
         with pytest.raises(LookupError):
-            await Watch(half, [ended])({"type": "http"}, None, lambda message: anyio.lowlevel.checkpoint())
+            await Watch(half, [ended])(
+                {"type": "http", "headers": []}, None, lambda message: anyio.lowlevel.checkpoint()
+            )
 
     anyio.run(run)
     (exchange,) = seen[0].exchanges

@@ -15,11 +15,13 @@ __all__ = [
     "INTERRUPTED",
     "NOT_FOUND",
     "USAGE",
+    "exit_code",
     "log_to_stderr",
     "report",
     "say",
     "silence",
     "watch",
+    "without_secrets",
     "worst",
 ]
 
@@ -46,7 +48,7 @@ def report(error: BaseException, *, debug: bool) -> int:
         for line in "".join(traceback.format_exception(error)).splitlines():
             _write(line)
     say(_sentence(error))
-    return _exit_code(error)
+    return exit_code(error)
 
 
 def say(message: str) -> None:
@@ -88,7 +90,7 @@ def log_to_stderr(*, debug: bool) -> None:
 
 def _write(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(visible(_without_secrets(line)) + "\n")
+        sys.stderr.write(visible(without_secrets(line)) + "\n")
         sys.stderr.flush()
 
 
@@ -105,13 +107,15 @@ def _has_name(error: OSError) -> bool:
     return isinstance(error.filename, (str, bytes))
 
 
-def _exit_code(error: BaseException) -> int:
+def exit_code(error: BaseException) -> int:
+    """The exit code of a program that ends with this error."""
     if isinstance(error, FileNotFound):
         return NOT_FOUND
     return USAGE if isinstance(error, (InvalidRequest, InvalidStoreURL)) else FAILED
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """The text, without the secrets of the URLs that this process was given."""
     urls = [
         a.partition("=")[2] if a.startswith("--") else a for a in (*_arguments, os.environ.get("HOLDALL_STORE", ""))
     ]

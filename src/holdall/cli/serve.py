@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import ipaddress
+import logging
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +15,7 @@ import typer
 from holdall.cli import _errors
 from holdall.cli._app import Debug, Settings, Store, app
 from holdall.cli._text import parse_duration
-from holdall.errors import NotSupported, StorageError
+from holdall.errors import HoldallError, NotSupported, StorageError
 
 if TYPE_CHECKING:
     from holdall.server import Keys
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class _LogFormat(enum.StrEnum):
+    TEXT = "text"
+    JSON = "json"
 
 
 @app.command()
@@ -48,6 +56,9 @@ def serve(
     metrics_host: Annotated[
         str, typer.Option(help="The address of that port; whoever reaches it may read the metrics.")
     ] = "127.0.0.1",
+    log_format: Annotated[
+        _LogFormat, typer.Option(help="How what happens is told: a line of text, or an object of JSON, for each.")
+    ] = _LogFormat.TEXT,
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
@@ -59,12 +70,12 @@ def serve(
     try:
         import uvicorn  # noqa: PLC0415
 
+        from holdall.cli._logs import log_everything  # noqa: PLC0415
         from holdall.server import Keys, create_app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise NotSupported(f"cannot serve: {error.name} is not installed; pip install 'holdall[server]'") from error
     settings: Settings = ctx.obj
     sweep_seconds = parse_duration("--sweep-every", sweep_every)
-    _errors.log_to_stderr(debug=settings.debug)
     keys = Keys.from_environment()
     if keys is None and not _is_this_machine(host):
         raise typer.BadParameter(
@@ -72,11 +83,13 @@ def serve(
             param_hint="--host",
         )
     chosen = next((given for given in (url, store, settings.store) if given is not None), None)
-    hosts = None if keys else {*_THIS_MACHINE, host}
+    log_everything(as_json=log_format is _LogFormat.JSON, debug=settings.debug)
     with contextlib.ExitStack() as stack:
+        if log_format is _LogFormat.JSON:
+            stack.enter_context(_errors_logged())
         listener = stack.enter_context(_listening(host, port))
-        metrics = None
         told = f"serving {_address(listener)}/v1, {_for_whom(keys)}"
+        metrics = None
         if metrics_port is not None:
             from holdall.server import Metrics  # noqa: PLC0415
             from holdall.server._metrics import exposed  # noqa: PLC0415
@@ -84,13 +97,26 @@ def serve(
             metrics = Metrics()
             metrics_port = stack.enter_context(exposed(metrics.registry, metrics_host, metrics_port))
             told += f"; metrics at {_url(metrics_host, metrics_port)}/metrics"
+        hosts = None if keys else {*_THIS_MACHINE, host}
         application = create_app(chosen, keys=keys, hosts=hosts, sweep_seconds=sweep_seconds, metrics=metrics)
-        typer.echo(told, err=True)
-        config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=grace)
+        logging.getLogger("holdall.server").info(told)
+        config = uvicorn.Config(
+            application, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace
+        )
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
         if not server.started:
             raise typer.Exit(_errors.FAILED)
+
+
+@contextlib.contextmanager
+def _errors_logged() -> Iterator[None]:
+    """What ends the service is a line of its log, for who reads nothing else."""
+    try:
+        yield
+    except HoldallError as error:
+        logging.getLogger("holdall.server").critical("%s", error)
+        raise typer.Exit(_errors.exit_code(error)) from error
 
 
 def _is_this_machine(host: str) -> bool:

@@ -12,7 +12,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from holdall.server._errors import APIError
 from holdall.server._keys import Keys
 
-__all__ = ["authenticator", "visitor"]
+__all__ = ["TENANT", "authenticator", "visitor"]
+
+TENANT = "holdall.tenant"
+"""Where a request's scope has the name of its tenant."""
 
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 
@@ -23,12 +26,15 @@ class _Authenticator:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def __call__(self, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    async def __call__(
+        self, request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> str:
         if bearer is None:
             raise _refused("You didn't provide an API key: send it in the header 'Authorization: Bearer KEY'.")
         tenant = self._keys.tenant_of(bearer.credentials)
         if tenant is None:
             raise _refused("Incorrect API key provided.")
+        request.scope[TENANT] = tenant
         return tenant
 
 

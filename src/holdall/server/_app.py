@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 import holdall
 from holdall.aio import AsyncFileStore
 from holdall.server._access import authenticator, visitor
+from holdall.server._access_log import AccessLog
 from holdall.server._errors import APIError, respond
 from holdall.server._exchange import Watch
 from holdall.server._keys import Keys
@@ -87,7 +88,10 @@ def create_app(
         version=holdall.__version__,
         summary="The OpenAI Files API, on any storage.",
         lifespan=lifespan,
-        middleware=[Middleware(Watch, observers=[] if metrics is None else [metrics]), *middleware],
+        middleware=[
+            Middleware(Watch, observers=[AccessLog()] if metrics is None else [AccessLog(), metrics]),
+            *middleware,
+        ],
     )
     authenticate = authenticator(keys) if keys else visitor(hosts)
     files = create_router(
@@ -100,7 +104,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.include_router(_health(stores))
-    for kind in (APIError, HTTPException, RequestValidationError, Exception):
+    for kind in (APIError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _respond)
     return app
 

@@ -10,7 +10,9 @@ from typing import Protocol
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holdall.server._access import TENANT
 from holdall.server._errors import respond
+from holdall.server._request_id import HEADER, current_request_id, request_id_of
 
 __all__ = ["Exchange", "Observer", "Watch"]
 
@@ -32,6 +34,7 @@ class Exchange:
     aborted: bool = False
     """Whether the client had gone before that, or the server gave up."""
     seconds: float = 0.0
+    request_id: str = ""
     _headers: Iterable[tuple[bytes, bytes]] = ()
 
     @property
@@ -41,6 +44,12 @@ class Exchange:
         effective = self.scope.get("fastapi", {}).get("effective_route_context")
         return getattr(effective or self.scope.get("route"), "path_format", None)
 
+    @property
+    def tenant(self) -> str | None:
+        """Whose key the request has; None if nobody's."""
+        tenant: str | None = self.scope.get(TENANT)
+        return tenant
+
     def received(self, message: Message) -> None:
         """Note what came from the client."""
         if message["type"] == "http.request":
@@ -48,11 +57,13 @@ class Exchange:
         elif message["type"] == "http.disconnect" and not self.complete:
             self.aborted = True
 
-    def begins(self, message: Message) -> None:
-        """Note what is about to be sent."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._headers = message.get("headers", ())
+    def begins(self, message: Message) -> Message:
+        """Note what is about to be sent, and say what is to be sent in its place."""
+        if message["type"] != "http.response.start":
+            return message
+        self.status = message["status"]
+        self._headers = [*message.get("headers", ()), (HEADER, self.request_id.encode())]
+        return {**message, "headers": self._headers}
 
     def sent(self, message: Message) -> None:
         """Note what has been sent."""
@@ -76,9 +87,10 @@ class Observer(Protocol):
 
 
 class Watch:
-    """ASGI middleware that tells observers of requests. Changes no byte, and holds none back.
+    """ASGI middleware that tells observers of requests. Changes no byte of a body, and holds none back.
 
-    Whatever fails inside of it is answered here, so that observers see every answer.
+    Every answer has the id of its request, in the header `x-request-id`. Whatever fails inside is answered here, so
+    that observers see every answer.
     """
 
     def __init__(
@@ -93,7 +105,7 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, self._clock())
+        exchange = Exchange(scope, self._clock(), request_id=request_id_of(scope["headers"]))
 
         async def receive_and_note() -> Message:
             message = await receive()
@@ -101,12 +113,13 @@ class Watch:
             return message
 
         async def send_and_note(message: Message) -> None:
-            exchange.begins(message)
+            message = exchange.begins(message)
             await send(message)
             exchange.sent(message)
 
         for observer in self._observers:
             observer.begun(exchange)
+        token = current_request_id.set(exchange.request_id)
         try:
             await self._app(scope, receive_and_note, send_and_note)
         except Exception as error:
@@ -118,3 +131,4 @@ class Watch:
             exchange.aborted = exchange.aborted or not exchange.complete
             for observer in self._observers:
                 observer.ended(exchange)
+            current_request_id.reset(token)
