@@ -40,6 +40,8 @@ def test_without_a_key_of_the_list_nobody_gets_in(tmp_path):
             for method, path in (
                 ("GET", "/files"), ("POST", "/files"), ("GET", "/files/file-1"), ("DELETE", "/files/file-1"),
                 ("GET", "/files/file-1/content"), ("HEAD", "/files/file-1/content"), ("GET", "/files/a/b"),
+                ("POST", "/uploads"), ("POST", "/uploads/upload_1/parts"), ("POST", "/uploads/upload_1/complete"),
+                ("POST", "/uploads/upload_1/cancel"), ("POST", "/uploads/a/b"),
             ):  # fmt: skip
                 answer = httpx.request(method, f"{running.url}/v1{path}", headers=headers)
                 assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (method, path)
@@ -80,6 +82,41 @@ def test_a_tenant_sees_its_own_files_and_nothing_of_another(kind, request, tmp_p
                 told.append(str(refused.value.body).replace(file_id, "ID"))
             assert told[0] == told[1]
         assert alice.files.content(hers[0].id).read() == b"alice"
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+def test_a_tenant_reaches_no_upload_of_another(kind, request, tmp_path):
+    """Neither to add a part, to complete or to cancel it, nor by naming its parts; all is told as of what is nowhere."""
+    url = {
+        "local": lambda: str(tmp_path / "files"),
+        "memory": lambda: "memory://",
+        "s3": lambda: request.getfixturevalue("s3").url(uuid.uuid4().hex),
+    }[kind]()
+    nowhere, new = "0" * 32, {"bytes": 3, "filename": "a", "mime_type": "a/b", "purpose": "batch"}
+    with serving(create_app(url, keys=Keys(TEXT))) as running:
+        alice, bob = _sdk(running, "key-of-alice"), _sdk(running, "key-of-bob")
+        hers, his = alice.uploads.create(**new), bob.uploads.create(**new)
+        part = alice.uploads.parts.create(hers.id, data=b"her").id
+        for call in (
+            lambda upload: bob.uploads.parts.create(upload, data=b"his"),
+            lambda upload: bob.uploads.complete(upload, part_ids=[part]),
+            bob.uploads.cancel,
+        ):
+            told = []
+            for upload in (hers.id, f"upload_{nowhere}"):
+                with pytest.raises(openai.NotFoundError) as refused:
+                    call(upload)
+                told.append(str(refused.value.body).replace(upload, "ID"))
+            assert told[0] == told[1]
+        told = []
+        for guessed in (part, f"part_{nowhere}"):
+            with pytest.raises(openai.BadRequestError) as refused:
+                bob.uploads.complete(his.id, part_ids=[guessed])
+            told.append(refused.value.body)
+        assert told[0] == told[1]
+        done = alice.uploads.complete(hers.id, part_ids=[part])
+        assert alice.files.content(done.file.id).read() == b"her"
+        assert bob.files.list().data == []
 
 
 def test_a_tenant_on_disk_has_a_directory_of_its_own(tmp_path):

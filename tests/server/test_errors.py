@@ -105,6 +105,12 @@ def test_what_an_applications_own_code_raises_is_told_as_it_says():
         ("GET", "/v1/files/file-1/content", 404, "id"),
         ("GET", "/v1/files/file-1/contents", 404, "id"),
         ("POST", "/v1/files", 400, None),
+        ("GET", "/v1/uploads", 405, None),
+        ("DELETE", "/v1/uploads/upload_1/parts", 405, None),
+        ("POST", "/v1/uploads/upload_1", 404, "upload_id"),
+        ("POST", "/v1/uploads/upload_1/parts/part_1", 404, "upload_id"),
+        ("POST", "/v1/uploads/upload_1/cancel", 404, "upload_id"),
+        ("POST", "/v1/uploads", 400, None),
     ],
 )
 def test_the_frameworks_errors_are_told_alike(served, method, path, status, param):
@@ -116,7 +122,7 @@ def test_the_frameworks_errors_are_told_alike(served, method, path, status, para
     assert answer.json()["error"]["param"] == param
     if status == 405:
         assert answer.headers["allow"] == {"/v1/files": "GET, POST", "/v1/files/file-1": "DELETE, GET"}.get(
-            path, "GET, HEAD"
+            path, "POST" if "uploads" in path else "GET, HEAD"
         )
 
 
@@ -137,6 +143,28 @@ FAULTS = {
     "list_ids": lambda client: client.files.list(),
     "remove": lambda client: client.files.delete(client.files.list().data[0].id),
 }
+NEW = {"bytes": 1, "filename": "a", "mime_type": "a/b", "purpose": "batch"}
+
+
+def _begun(client):
+    upload = client.uploads.create(**NEW)
+    part = client.uploads.parts.create(upload.id, data=b"x")
+    return client, upload.id, part.id
+
+
+UPLOAD_FAULTS = [
+    ("stage", lambda client, *_: client.uploads.create(**NEW)),
+    ("publish", lambda client, *_: client.uploads.create(**NEW)),
+    ("read_meta", lambda client, upload, _: client.uploads.parts.create(upload, data=b"x")),
+    ("write", lambda client, upload, _: client.uploads.parts.create(upload, data=b"x")),
+    ("publish", lambda client, upload, _: client.uploads.parts.create(upload, data=b"x")),
+    ("read_meta", lambda client, upload, part: client.uploads.complete(upload, part_ids=[part])),
+    ("open_data", lambda client, upload, part: client.uploads.complete(upload, part_ids=[part])),
+    ("stage", lambda client, upload, part: client.uploads.complete(upload, part_ids=[part])),
+    ("write", lambda client, upload, part: client.uploads.complete(upload, part_ids=[part])),
+    ("publish", lambda client, upload, part: client.uploads.complete(upload, part_ids=[part])),
+    ("publish", lambda client, upload, _: client.uploads.cancel(upload)),
+]
 
 
 @pytest.mark.parametrize("verb", FAULTS)
@@ -158,6 +186,68 @@ def test_a_failing_storage_is_told_and_not_shown(verb, caplog):
         client.files.create(file=("b", b"x"), purpose="batch")
         assert len(client.files.list().data) == 2
     assert SECRET in caplog.text
+
+
+@pytest.mark.parametrize(("verb", "call"), UPLOAD_FAULTS)
+def test_a_failing_storage_is_told_by_uploads_alike_and_what_failed_can_be_repeated(verb, call, caplog):
+    """The same statuses, and the upload goes on as if nothing had been."""
+    backend = Failing()
+    with serving(create_app(FileStore(backend))) as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="x", max_retries=0)
+        begun = _begun(client)
+        for number, status in ((errno.ENOSPC, 507), (errno.ECONNREFUSED, 503), (errno.EIO, 500)):
+            backend.failures[verb] = OSError(number, f"the words of {SECRET}")
+            with pytest.raises(openai.APIStatusError) as failed:
+                call(*begun)
+            assert failed.value.status_code == status
+            assert set(failed.value.body) == MEMBERS
+            assert SECRET not in failed.value.response.text
+            assert ("retry-after" in failed.value.response.headers) == (status == 503)
+        backend.failures.clear()
+        assert client.files.list().data == []
+        call(*begun)
+        assert len(client.files.list().data) <= 1
+
+
+@pytest.mark.parametrize("verb", ["list_ids", "remove"])
+def test_parts_that_cannot_be_removed_are_no_failure_of_the_upload(verb, caplog):
+    """They expire; the file is there, and the operator is told."""
+    backend = Failing()
+    with serving(create_app(FileStore(backend))) as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="x", max_retries=0)
+        _, completed, part = _begun(client)
+        _, cancelled, _ = _begun(client)
+        backend.failures[verb] = OSError(errno.EIO, "no")
+        assert client.uploads.complete(completed, part_ids=[part]).status == "completed"
+        assert client.uploads.cancel(cancelled).status == "cancelled"
+    assert "expire" in caplog.text
+
+
+def test_what_the_sdk_repeats_by_itself_is_done_once(monkeypatch):
+    """With its retries on, each call of an upload fails at first, and at the end there is one file."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+
+    class FailingOnce(Failing):
+        def fail_at(self, verb):
+            try:
+                super().fail_at(verb)
+            finally:
+                self.failures.pop(verb, None)
+
+    backend = FailingOnce()
+    with serving(create_app(FileStore(backend))) as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="x")
+
+        def failing_once(call, *args, **options):
+            backend.failures["publish"] = OSError(errno.EIO, "once")
+            return call(*args, **options)
+
+        upload = failing_once(client.uploads.create, **NEW)
+        part = failing_once(client.uploads.parts.create, upload.id, data=b"x")
+        done = failing_once(client.uploads.complete, upload.id, part_ids=[part.id])
+        assert failing_once(client.uploads.complete, upload.id, part_ids=[part.id]) == done
+        file = failing_once(client.files.create, file=("a", b"x"), purpose="batch")
+        assert sorted(f.id for f in client.files.list()) == sorted([done.file.id, file.id])
 
 
 def test_ready_means_that_the_storage_answers(caplog):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import openai
 import pytest
@@ -40,6 +42,16 @@ def test_the_sdk_pages_over_thousands_and_sees_each_once(client, many, order):
     expected = many[1] if order == "asc" else many[1][::-1]
     for limit in (COUNT, COUNT // 2, 701):
         assert [file.id for file in client.files.list(limit=limit, order=order)] == expected
+
+
+def test_the_asynchronous_client_pages_over_thousands_as_well(many):
+    """By its own paging, each once, the newest first."""
+
+    async def listed():
+        async with openai.AsyncOpenAI(base_url=f"{many[0].url}/v1", api_key="x", max_retries=0) as client:
+            return [file.id async for file in client.files.list(limit=499)]
+
+    assert asyncio.run(listed()) == many[1][::-1]
 
 
 def test_by_default_a_page_is_the_newest_ten_thousand_first(client, many):
