@@ -11,7 +11,7 @@ from benchmarks import machine, report, targets
 from benchmarks.harness import Run, scratch
 from benchmarks.peers import find
 
-CASES = ("local", "threads", "listing", "asynchronous", "streams", "memory", "objects", "calls")
+CASES = ("local", "threads", "listing", "asynchronous", "streams", "memory", "objects", "server", "calls")
 RESULTS = Path(__file__).parent / "results"
 
 

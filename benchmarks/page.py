@@ -154,6 +154,27 @@ def _parts(tables: Tables) -> Iterator[str]:
     yield f"obstore by itself, with parts as it likes, takes {_milliseconds(table.median(table.reference))} ms."
 
 
+def _http(tables: Tables) -> Iterator[str]:
+    for call in ("upload", "page", "download"):
+        table = tables[f"server.{call}"]
+        waits = tables[f"server.{call}.p50"], tables[f"server.{call}.p99"]
+        counts = list(dict.fromkeys(who.rpartition(", ")[2] for who in table.series))
+        counts.sort(key=lambda text: int(text.split()[0]))
+        yield f"{_capital(table.title.partition(', wall')[0])}:"
+        yield ""
+        yield from _head(counts)
+        for who in sorted({who.rpartition(", ")[0] for who in table.series}):
+            names = [f"{who}, {count}" for count in counts]
+            yield _line(
+                who,
+                [
+                    " · ".join([f"{1 / (table.median(n) or 1):,.0f}", *(_milliseconds(w.median(n)) for w in waits)])
+                    for n in names
+                ],
+            )
+        yield ""
+
+
 def _took(tables: Tables) -> Iterator[str]:
     yield f"The run took {tables.about['took_seconds'] / 60:.0f} minutes."
 

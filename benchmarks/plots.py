@@ -20,7 +20,7 @@ def draw(tables: Tables, folder: Path) -> list[str]:
     from matplotlib import pyplot as plt
 
     drawn = []
-    for name, make in (("local.png", _local), ("listing.png", _listing), ("threads.png", _threads), ("s3.png", _s3)):
+    for name, make in _PLOTS.items():
         figure = make(plt, tables)
         if figure is not None:
             # No date and no version inside: the same numbers are the same bytes.
@@ -33,7 +33,8 @@ def draw(tables: Tables, folder: Path) -> list[str]:
 def _colour(name: str) -> str:
     if name.startswith("holdall"):
         return _OURS
-    return _FLOOR if "floor" in name or name.startswith(("raw obstore", "open,", "scandir")) else _THEIRS
+    floors = ("raw obstore", "open,", "scandir", "the store itself")
+    return _FLOOR if "floor" in name or name.startswith(floors) else _THEIRS
 
 
 def _bars(pyplot: Any, tables: Tables, names: list[str], title: str) -> Any:
@@ -111,3 +112,36 @@ def _threads(pyplot: Any, tables: Tables) -> Any:
         axis.grid(alpha=0.3)
     figure.tight_layout()
     return figure
+
+
+def _server(pyplot: Any, tables: Tables) -> Any:
+    found = [tables[name] for name in ("server.upload", "server.page", "server.download") if name in tables]
+    if not found:
+        return None
+    figure, axes = pyplot.subplots(2, len(found), figsize=(4.6 * len(found), 6.4), squeeze=False)
+    for column, table in enumerate(found):
+        waits = tables[f"{table.name}.p99"]
+        for store in sorted({who.rpartition(", ")[0] for who in table.series}):
+            clients = sorted(int(who.split()[-2]) for who in table.series if who.rpartition(", ")[0] == store)
+            names = [f"{store}, {n} client{'s' if n > 1 else ''}" for n in clients]
+            style = {"marker": "o", "ms": 4, "color": _colour(store), "ls": "--" if "fsync=false" in store else "-"}
+            rates = [1 / (table.median(name) or 1) for name in names]
+            axes[0][column].plot(clients, rates, label=store, **style)
+            axes[1][column].plot(clients, [(waits.median(name) or 0) * 1e3 for name in names], **style)
+        for axis, what in zip(axes[:, column], ("requests a second", "longest wait but 1 in 100, ms"), strict=True):
+            axis.set(xscale="log", yscale="log", xlabel="clients", ylabel=what, xticks=clients)
+            axis.set_xticklabels([str(n) for n in clients])
+            axis.grid(alpha=0.3)
+        axes[0][column].set_title(table.title.partition(", wall")[0], fontsize=10)
+        axes[0][column].legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+_PLOTS = {
+    "local.png": _local,
+    "listing.png": _listing,
+    "threads.png": _threads,
+    "s3.png": _s3,
+    "server.png": _server,
+}

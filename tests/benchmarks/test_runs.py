@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from benchmarks.cases import listing, local, objects, threads
+from benchmarks.cases import listing, local, objects, server, threads
 from benchmarks.harness import Run, WrongResult, check
 from benchmarks.peers._floors import SeedFloor
 from benchmarks.peers._holdall import Holdall
@@ -13,7 +13,7 @@ from benchmarks.tables import Tables
 
 import holdall
 from benchmarks import __main__ as program
-from benchmarks import servers
+from benchmarks import load, servers
 
 pytestmark = [
     # Of the peers, which are not ours to mend: filedepot uses a module that will go, file-keeper leaves files open.
@@ -105,6 +105,43 @@ def test_the_listing_server_answers_as_s3_does(driver):
             assert [file.id for file in store.list(limit=5, after=list(found)[9])] == list(found)[10:15]
             with pytest.raises(holdall.FileNotFound):
                 store.get("file-absent")
+
+
+def test_the_server_is_measured_beside_its_store(tmp_path, monkeypatch):
+    """Each call, by the server, by threads on the store, and by a server that does nothing, with every answer right."""
+    monkeypatch.setattr(server, "CLIENTS", (3,))
+    run = _run(tmp_path, "server.")
+    run.pick = lambda quick, default, full: 0.05 if quick < 1 else min(quick, 30)
+    server.measure(run)
+
+    for call in server.CALLS:
+        for measured in (f"server.{call}", f"server.{call}.p50", f"server.{call}.p99"):
+            series = run.tables[measured].series
+            assert {"holdall serve, 3 clients", "the store itself, 3 clients"} <= set(series)
+            assert any(who.startswith("Starlette") for who in series)
+            assert {len(values) for values in series.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("job", "answers"),
+    [
+        ({"call": "download"}, [load.DATA, load.DATA[:-1]]),
+        ({"call": "page", "newest": ["file-1"]}, [b'{"data": [{"id": "file-2"}]}']),
+        ({"call": "upload"}, [b'{"id": "file-1", "filename": "report.jsonl", "bytes": 1024}'] * 2),
+        ({"call": "upload"}, [b'{"id": "file-1", "filename": "report.jsonl", "bytes": 1023}']),
+    ],
+)
+def test_a_wrong_answer_of_the_server_is_not_timed(job, answers):
+    """Other bytes, another page, one id for two files, a file of another size."""
+    load.check_answers({**job, "constant": False}, answers[:-1])
+    with pytest.raises(AssertionError):
+        load.check_answers(job, answers)
+
+
+def test_a_client_that_fails_ends_the_run():
+    """Where nobody listens, nothing is measured."""
+    with server._Load() as process, pytest.raises(WrongResult, match="download by 2 clients failed"):
+        process.do({"call": "download", "clients": 2, "seconds": 0.1, "port": 9, "newest": ["file-1"]})
 
 
 def test_the_program_writes_what_it_measured_where_it_is_told(tmp_path, monkeypatch, capsys):
