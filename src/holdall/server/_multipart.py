@@ -199,11 +199,9 @@ class FormData:
 
 async def read_on(body: AsyncIterator[bytes]) -> bytes | None:
     """What comes next of a body; None at its end. A client that sends nothing for too long is given up."""
-    try:
-        with anyio.fail_after(IDLE_SECONDS):
-            return await anext(body, None)
-    except TimeoutError:
-        raise APIError(408, "The body stopped coming; send it again.") from None
+    with anyio.move_on_after(IDLE_SECONDS):
+        return await anext(body, None)
+    raise APIError(408, "The body stopped coming; send it again.")
 
 
 def _parameters(header: bytes) -> dict[bytes, bytes]:

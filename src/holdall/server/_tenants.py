@@ -105,13 +105,16 @@ class Stores:
         self._entries[tenant] = entry  # the last one is the one used last
         entry.users += 1
         try:
-            async with entry.lock:
-                if entry.store is None:
-                    entry.store = AsyncFileStore(await to_thread.run_sync(partial(self._open, tenant)))
+            # Looked at first: waiting for nobody, for a lock as for what is idle, still takes a turn of the event loop.
+            if entry.store is None:
+                async with entry.lock:
+                    if entry.store is None:
+                        entry.store = AsyncFileStore(await to_thread.run_sync(partial(self._open, tenant)))
             yield entry.store
         finally:
             entry.users -= 1
-            await self._close_idle()
+            if len(self._entries) > self._most_open:
+                await self._close_idle()
 
     @contextlib.asynccontextmanager
     async def apart(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
