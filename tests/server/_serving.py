@@ -120,3 +120,10 @@ def begin_upload(connection: socket.socket, data: bytes, *, sent: int, headers: 
     )
     connection.sendall(head.encode() + form + data[:sent])
     return rest
+
+
+def answer_to(connection: socket.socket) -> tuple[int, bytes]:
+    """Status and body of the one answer that comes before the server closes the connection."""
+    with connection.makefile("rb") as stream:
+        head, _, body = stream.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), body

@@ -14,7 +14,7 @@ import uuid
 import anyio
 import httpx
 import pytest
-from tests.server._serving import KEY, begin_upload, serving, until
+from tests.server._serving import KEY, answer_to, begin_upload, serving, until
 
 import holdall
 from holdall import FileStore
@@ -263,9 +263,8 @@ def test_a_sweep_elsewhere_leaves_an_upload_alone_that_only_its_age_protects(s3)
 def _is_stored(url, connection, rest, data):
     """Send what is left of an upload: it is acknowledged, and stored whole."""
     connection.sendall(rest)
-    with connection.makefile("rb") as stream:
-        head, _, body = stream.read().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 "), head
+    status, body = answer_to(connection)
+    assert status == 200, body
     with holdall.open_store(url) as store:
         assert store.get_content(json.loads(body)["id"]) == data
 

@@ -6,16 +6,15 @@ import contextlib
 import enum
 import ipaddress
 import logging
-import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdall.cli import _errors
 from holdall.cli._app import Debug, Settings, Store, app
 from holdall.cli._text import parse_duration
-from holdall.errors import HoldallError, NotSupported, StorageError
+from holdall.errors import HoldallError, NotSupported
 
 if TYPE_CHECKING:
     from holdall.server import Keys
@@ -37,6 +36,7 @@ def serve(
     url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The store; by default that of --store.")] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="The port; 0: any that is free.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes serve; one that dies is replaced.")] = 1,
     grace: Annotated[
         int, typer.Option("--grace", min=0, help="How many seconds transfers may go on once it is told to stop.")
     ] = 30,
@@ -68,45 +68,46 @@ def serve(
     Without any, it listens on this machine only.
     """
     try:
-        import uvicorn  # noqa: PLC0415
-
+        from holdall.cli import _serving as serving  # noqa: PLC0415
         from holdall.cli._logs import log_everything  # noqa: PLC0415
-        from holdall.server import Keys, create_app  # noqa: PLC0415
+        from holdall.cli._service import Service  # noqa: PLC0415
+        from holdall.server import Keys  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise NotSupported(f"cannot serve: {error.name} is not installed; pip install 'holdall[server]'") from error
     settings: Settings = ctx.obj
-    sweep_seconds = parse_duration("--sweep-every", sweep_every)
     keys = Keys.from_environment()
     if keys is None and not _is_this_machine(host):
         raise typer.BadParameter(
             f"without API keys, {host} would let in everybody; make one with 'holdall key', or listen on 127.0.0.1",
             param_hint="--host",
         )
-    chosen = next((given for given in (url, store, settings.store) if given is not None), None)
-    log_everything(as_json=log_format is _LogFormat.JSON, debug=settings.debug)
-    with contextlib.ExitStack() as stack:
-        if log_format is _LogFormat.JSON:
-            stack.enter_context(_errors_logged())
-        listener = stack.enter_context(_listening(host, port))
-        told = f"serving {_address(listener)}/v1, {_for_whom(keys)}"
-        metrics = None
-        if metrics_port is not None:
-            from holdall.server import Metrics  # noqa: PLC0415
-            from holdall.server._metrics import exposed  # noqa: PLC0415
+    service = Service(
+        url=_url_of(next((given for given in (url, store, settings.store) if given is not None), None)),
+        hosts=None if keys else sorted({*_THIS_MACHINE, host}),
+        grace_seconds=grace,
+        # Together they sweep as often as one would.
+        sweep_seconds=parse_duration("--sweep-every", sweep_every) * workers,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        as_json=log_format is _LogFormat.JSON,
+        debug=settings.debug,
+    )
+    log_everything(as_json=service.as_json, debug=service.debug)
+    with _errors_logged() if service.as_json else contextlib.nullcontext():
+        serving.check_store(service, workers)
+        with serving.listening(host, port) as listener:
+            told = f"serving {serving.address(listener)}/v1, {_for_whom(keys)}"
+            if workers > 1:
+                serving.serve_together(service, listener, workers, told)
+            elif not serving.serve_alone(service, listener, told):
+                raise typer.Exit(_errors.FAILED)
 
-            metrics = Metrics()
-            metrics_port = stack.enter_context(exposed(metrics.registry, metrics_host, metrics_port))
-            told += f"; metrics at {_url(metrics_host, metrics_port)}/metrics"
-        hosts = None if keys else {*_THIS_MACHINE, host}
-        application = create_app(chosen, keys=keys, hosts=hosts, sweep_seconds=sweep_seconds, metrics=metrics)
-        logging.getLogger("holdall.server").info(told)
-        config = uvicorn.Config(
-            application, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace
-        )
-        server = uvicorn.Server(config)
-        server.run(sockets=[listener])
-        if not server.started:
-            raise typer.Exit(_errors.FAILED)
+
+def _url_of(given: str | None) -> str:
+    from holdall.opening import default_url  # noqa: PLC0415
+    from holdall.url import StoreURL  # noqa: PLC0415
+
+    return (default_url() if given is None else StoreURL.parse(given)).reveal()
 
 
 @contextlib.contextmanager
@@ -124,23 +125,6 @@ def _is_this_machine(host: str) -> bool:
         return host in _THIS_MACHINE or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise StorageError(f"cannot listen on {host} port {port}: {error.strerror or error}; choose another") from error
-
-
-def _address(listener: socket.socket) -> str:
-    name: Any = listener.getsockname()
-    return _url(name[0], name[1])
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _for_whom(keys: Keys | None) -> str:

@@ -1,0 +1,58 @@
+"""A worker: one of several processes behind one socket. `_workers` starts it, and tells it what to do on its input.
+
+`python -m holdall.cli._worker`: the first line is the number of the socket's descriptor, the second a `Service`. When
+its storage is open it says so on its output. When its input ends, whoever watches it has died, and so it ends, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from holdall.cli import _errors
+from holdall.cli._logs import log_everything
+from holdall.cli._service import Service, run
+
+if TYPE_CHECKING:
+    from holdall.server._tenants import Stores
+
+__all__ = ["READY"]
+
+READY = b"ready\n"
+
+
+def _main() -> int:
+    # Without a buffer: a thread that waits in one keeps the interpreter from ending.
+    with open(0, "rb", buffering=0, closefd=False) as told:
+        descriptor, service = int(told.readline()), Service.from_json(told.readline().decode())
+    _errors.watch([service.url])
+    log_everything(as_json=service.as_json, debug=service.debug)
+    threading.Thread(target=_until_alone, daemon=True).start()
+    metrics = None
+    if service.metrics_port is not None:
+        from holdall.server import Metrics  # noqa: PLC0415
+
+        metrics = Metrics()
+    with socket.socket(fileno=descriptor) as listener:
+        started = run(service, listener, metrics=metrics, background=[_say_ready])
+    return 0 if started else _errors.FAILED
+
+
+async def _say_ready(_: Stores) -> None:
+    os.write(sys.stdout.fileno(), READY)
+    # Whatever else is printed is for people, and nobody reads this any more.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def _until_alone() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

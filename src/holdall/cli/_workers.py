@@ -1,0 +1,157 @@
+"""Several processes behind one socket: started, watched, replaced when they die, and stopped together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import anyio
+from anyio.abc import Process
+
+from holdall.cli._service import Service
+from holdall.cli._worker import READY
+from holdall.errors import StorageError
+
+__all__ = ["Workers"]
+
+# A worker gives up its transfers by itself when their time is over; one that does not even do that is stuck.
+_STUCK_SECONDS = 15
+# One that dies is replaced at once, one that dies again and again later and later.
+_LONG_ENOUGH_SECONDS = 60
+_LONGEST_PAUSE_SECONDS = 30
+
+_log = logging.getLogger("holdall.server")
+
+
+class Workers:
+    """The processes of a service. They get what they need on their input: nothing secret is in their arguments."""
+
+    def __init__(
+        self,
+        service: Service,
+        listener: socket.socket,
+        count: int,
+        *,
+        variables: Mapping[str, str] | None = None,
+        on_end: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`variables` are added to the environment of each. `on_end` is given the id of each process that has ended."""
+        self._service = service
+        self._listener = listener
+        self._count = count
+        self._environment = {**os.environ, **(variables or {})}
+        self._on_end = on_end
+        self._running: set[Process] = set()
+        self._known, self._up = anyio.Event(), False
+        self._stopping, self._signal = anyio.Event(), 0
+        self._failure: str | None = None
+
+    async def run(self, on_started: Callable[[], None]) -> int:
+        """Serve until SIGTERM or SIGINT; which of them. A second one ends transfers, too.
+
+        The first worker is alone until it is ready, when `on_started` is called: what keeps it from starting would keep
+        all, and is told once. Raises `StorageError` then.
+        """
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(self._obey, signals)
+                watching.start_soon(self._kill_the_stuck)
+                async with anyio.create_task_group() as workers:
+                    workers.start_soon(self._keep_one)
+                    await self._known.wait()
+                    if self._up:
+                        on_started()
+                        for _ in range(self._count - 1):
+                            workers.start_soon(self._keep_one)
+                watching.cancel_scope.cancel()
+        if self._failure is not None:
+            raise StorageError(self._failure)
+        return self._signal
+
+    async def _obey(self, signals: AsyncIterator[signal.Signals]) -> None:
+        async for number in signals:
+            if self._stopping.is_set():
+                self._send(signal.SIGKILL)
+                continue
+            self._signal = number
+            self._stopping.set()
+            # Whoever comes now is not to wait for somebody to answer.
+            self._listener.close()
+            self._send(signal.SIGTERM)
+
+    async def _kill_the_stuck(self) -> None:
+        await self._stopping.wait()
+        await anyio.sleep(self._service.grace_seconds + _STUCK_SECONDS)
+        _log.error("%d workers do not end; they are killed", len(self._running))
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        for process in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def _keep_one(self) -> None:
+        """Have one worker running until all are to stop."""
+        pause = 0.0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            async with self._started() as process:
+                if await _is_ready(process):
+                    self._up = True
+                    self._known.set()
+                code = await process.wait()
+            if self._stopping.is_set():
+                break
+            if not self._up:
+                self._failure = f"cannot serve: a worker ended while it started ({_ending(code)})"
+                break
+            _log.error("worker %d ended (%s); another takes its place", process.pid, _ending(code))
+            with anyio.move_on_after(pause):
+                await self._stopping.wait()
+            lived = time.monotonic() - began
+            pause = 0 if lived > _LONG_ENOUGH_SECONDS else min(_LONGEST_PAUSE_SECONDS, max(1, 2 * pause))
+        self._known.set()
+
+    @contextlib.asynccontextmanager
+    async def _started(self) -> AsyncIterator[Process]:
+        descriptor = self._listener.fileno()
+        process = await anyio.open_process(
+            # -P: where the service happens to have been started is no place to import from.
+            [sys.executable, "-P", "-m", "holdall.cli._worker"],
+            stderr=None,
+            env=self._environment,
+            pass_fds=[descriptor],
+            # Ctrl-C in a terminal is for the one who watches; it tells the others.
+            start_new_session=True,
+        )
+        self._running.add(process)
+        try:
+            async with process:
+                if self._stopping.is_set():
+                    process.terminate()
+                elif process.stdin is not None:
+                    with contextlib.suppress(anyio.BrokenResourceError):
+                        await process.stdin.send(f"{descriptor}\n{self._service.to_json()}\n".encode())
+                yield process
+        finally:
+            self._running.discard(process)
+            self._on_end(process.pid)
+
+
+async def _is_ready(process: Process) -> bool:
+    if process.stdout is None:
+        return False
+    try:
+        return await process.stdout.receive() == READY
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return False
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

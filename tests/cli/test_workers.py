@@ -1,0 +1,208 @@
+"""`holdall serve --workers`: several processes behind one socket, whichever of them dies, and however it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.server._serving import answer_to, begin_upload, until
+
+from holdall import FileStore
+
+TWO = ("--workers", "2")
+
+
+def _children(process):
+    """The processes that this one has started, and that have not ended."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            if fields["PPid"] == str(process.pid) and not fields["State"].startswith("Z"):
+                found.append(int(fields["Pid"]))
+    return found
+
+
+def _has_ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _connect(address):
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=60)
+
+
+def _is_closed(address):
+    try:
+        _connect(address).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve, store):
+    """Every request that comes is answered, and what was acknowledged is there."""
+    process, address, _ = serve(*TWO)
+    until(lambda: len(_children(process)) == 2)
+    before = _children(process)
+    stored = []
+    for n in range(10):
+        if n == 3:
+            os.kill(before[0], signal.SIGKILL)
+            until(lambda: _has_ended(before[0]))
+        answer = httpx.post(f"{address}/v1/files", files={"file": (f"{n}", b"x")}, data={"purpose": "batch"})
+        stored.append(answer.raise_for_status().json()["id"])
+    until(lambda: len(_children(process)) == 2)
+    assert before[0] not in _children(process)
+    assert before[1] in _children(process)
+    assert sorted(file.id for file in store) == sorted(stored)
+    process.terminate()
+    assert f"worker {before[0]} ended (killed by SIGKILL); another takes its place" in process.stderr.read()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, number, code):
+    """A slow upload goes on to its end and is acknowledged, while nobody can connect any more."""
+    process, address, _ = serve("--workers", workers)
+    data = os.urandom(2_000_000)
+    with _connect(address) as connection:
+        rest = begin_upload(connection, data, sent=1_000_000)
+        until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
+        process.send_signal(number)
+        until(lambda: _is_closed(address))
+        connection.sendall(rest)
+        status, body = answer_to(connection)
+    assert status == 200
+    assert process.wait(60) == code
+    assert store.get_content(json.loads(body)["id"]) == data
+
+
+@pytest.mark.parametrize("how", ["--grace 1", "twice"])
+def test_transfers_that_take_too_long_are_dropped(serve, store, how):
+    """When the time is over, or at a second signal: nothing of them is stored, and all processes have ended."""
+    process, address, _ = serve(*TWO, "--grace", "1" if how == "--grace 1" else "600")
+    until(lambda: len(_children(process)) == 2)
+    workers = _children(process)
+    with _connect(address) as connection:
+        begin_upload(connection, b"x" * 2_000_000, sent=1_000_000)
+        until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
+        process.terminate()
+        if how == "twice":
+            until(lambda: _is_closed(address))
+            process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+    assert all(_has_ended(pid) for pid in workers)
+    assert list(store) == []
+
+
+def test_workers_end_when_who_watches_them_is_killed(serve):
+    """They are nobody's then, and would hold the port for ever."""
+    process, address, _ = serve(*TWO)
+    until(lambda: len(_children(process)) == 2)
+    workers = _children(process)
+    process.kill()
+    process.wait()
+    until(lambda: all(_has_ended(pid) for pid in workers))
+    assert _is_closed(address)
+
+
+def test_nothing_of_the_store_stands_in_what_others_can_see(serve, store):
+    """The command line of a worker has neither its URL nor a key."""
+    process, _, _ = serve(*TWO, HOLDALL_API_KEYS="ann:sk-secret")
+    until(lambda: len(_children(process)) == 2)
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in _children(process)]
+    assert ["holdall.cli._worker" in line for line in lines] == [True, True]
+    assert [text for text in (store.url.path, "sk-secret") if text in "".join(lines)] == []
+
+
+def test_workers_sweep(serve, store):
+    """One of them is the first, and the other one finds nothing."""
+    past = FileStore(store.backend, clock=lambda: time.time() - 100)
+    gone = [Path(store.url.path) / past.create("a", b"", purpose="batch", expires_after=50).id for _ in range(20)]
+    kept = store.create("a", b"x", purpose="batch")
+    process, _, _ = serve(*TWO, "--sweep-every", "1s")
+    until(lambda: not any(entry.exists() for entry in gone))
+    assert store.get(kept.id) == kept
+    process.terminate()
+    assert "cannot sweep" not in process.stderr.read()
+
+
+def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path):
+    """Counts do not go back when a worker is killed; what they are kept in is removed at the end."""
+    process, address, line = serve(*TWO, "--metrics-port", "0", TMPDIR=str(tmp_path))
+    metrics = re.search(r"metrics at (\S+)$", line.strip())[1]
+    until(lambda: len(_children(process)) == 2)
+
+    def count():
+        found = re.search(
+            r'http_requests_total{method="GET",route="/v1/files",status="200"} (\S+)', httpx.get(metrics).text
+        )
+        return float(found[1]) if found else 0
+
+    for _ in range(8):
+        assert httpx.get(f"{address}/v1/files").status_code == 200
+    until(lambda: count() == 8)
+    killed = _children(process)[0]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: _has_ended(killed))
+    httpx.get(f"{address}/v1/files")
+    until(lambda: count() == 9)
+    assert len(list(tmp_path.glob("holdall-metrics-*"))) == 1
+    process.terminate()
+    process.wait(60)
+    assert list(tmp_path.glob("holdall-metrics-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "told"),
+    [
+        ("memory://", 1, "with 2 workers: each would have files of its own"),
+        ("nosuch://x", 2, "nosuch"),
+        ("file:///proc/self/nowhere", 1, "/proc/self/nowhere"),
+    ],
+)
+def test_a_store_that_cannot_be_served_is_told_once(program, url, code, told):
+    """One line, whatever the number of workers, and no process is left."""
+    done = program("serve", url, "--port", "0", *TWO, environment={"HOLDALL_API_KEYS": ""})
+    (line,) = done.errors.splitlines()
+    assert (done.code, told in line) == (code, True)
+
+
+def test_workers_that_cannot_start_are_told_once(program, url, tmp_path):
+    """What keeps the first from starting would keep all: they are not tried again and again."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n'holdall.cli._worker' in sys.orig_argv and os._exit(3)\n"
+    )
+    environment = {"HOLDALL_API_KEYS": "", "PYTHONPATH": str(tmp_path)}
+    done = program("serve", url, "--port", "0", *TWO, environment=environment)
+    (line,) = done.errors.splitlines()
+    assert (done.code, line) == (1, "holdall: cannot serve: a worker ended while it started (exit code 3)")
+
+
+def test_a_worker_that_cannot_start_later_is_tried_until_it_can(serve, tmp_path):
+    """While others serve, nothing ends: a worker that dies when the program is broken has a successor when it is not."""
+    (tmp_path / "site").mkdir()
+    broken = tmp_path / "site" / "sitecustomize.py"
+    process, address, _ = serve(*TWO, PYTHONPATH=str(tmp_path / "site"))
+    until(lambda: len(_children(process)) == 2)
+    broken.write_text("import os, sys\n'holdall.cli._worker' in sys.orig_argv and os._exit(3)\n")
+    killed = _children(process)[0]
+    os.kill(killed, signal.SIGKILL)
+    for line in process.stderr:
+        if "exit code 3" in line:
+            break
+    assert httpx.get(f"{address}/v1/files").status_code == 200
+    broken.unlink()
+    until(lambda: len(_children(process)) == 2)
+    assert httpx.get(f"{address}/v1/files").status_code == 200
