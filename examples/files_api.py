@@ -1,7 +1,8 @@
 """The Files API in a FastAPI application of one's own, with its own users, each with a store. It prints:
 
 ann stored notes.txt, 14 bytes
-ann has 1 file, ben has 0
+ann stored log.txt in 3 parts, 27 bytes
+ann has 2 files, ben has 0
 ben asks for it: 404, No such File object
 nobody asks: 401, say who you are
 """
@@ -40,8 +41,20 @@ async def main() -> None:
             file = answer.json()
             print(f"ann stored {file['filename']}, {file['bytes']} bytes")
 
+            # What is too large for one request comes in parts; `upload_file_chunked` of the SDK does just this.
+            new = {"bytes": 27, "filename": "log.txt", "mime_type": "text/plain", "purpose": "user_data"}
+            upload = (await client.post("/uploads", headers=ann, json=new)).json()
+            parts = []
+            for n in range(3):
+                data = {"data": f"part {n}..\n".encode()}
+                answer = await client.post(f"/uploads/{upload['id']}/parts", headers=ann, files=data)
+                parts.append(answer.json()["id"])
+            done = await client.post(f"/uploads/{upload['id']}/complete", headers=ann, json={"part_ids": parts})
+            log = done.json()["file"]
+            print(f"ann stored {log['filename']} in {len(parts)} parts, {log['bytes']} bytes")
+
             hers, his = [(await client.get("/files", headers=who)).json()["data"] for who in (ann, ben)]
-            print(f"ann has {len(hers)} file, ben has {len(his)}")
+            print(f"ann has {len(hers)} files, ben has {len(his)}")
 
             for who, headers in (("ben asks for it", ben), ("nobody asks", {})):
                 refused = await client.get(f"/files/{file['id']}", headers=headers)

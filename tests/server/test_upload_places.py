@@ -119,6 +119,43 @@ def test_what_is_around_a_storage_is_around_its_uploads(tmp_path):
         assert stored.read_bytes() == b"olleh"
 
 
+def test_a_limit_of_the_store_holds_for_uploads_too(tmp_path):
+    """Whoever has set the largest file has meant every file; the server can be told of another limit for parts."""
+    new = {"filename": "a", "mime_type": "a/b", "purpose": "batch"}
+    url = f"file://{tmp_path}/files"
+    for options, most in (
+        ({"store": url}, 8 * 2**30),
+        ({"store": f"{url}?max_bytes=1MiB"}, 2**20),
+        ({"store": f"{url}?max_bytes=1MiB", "max_upload_bytes": 2**21}, 2**21),
+        ({"store": f"{url}?max_bytes=9GiB", "keys": Keys("ann:x")}, 9 * 2**30),
+    ):
+        with serving(create_app(**options)) as running:
+            for size, status in ((most, 200), (most + 1, 413)):
+                headers = {"Authorization": "Bearer x"}
+                answer = httpx.post(f"{running.url}/v1/uploads", headers=headers, json=new | {"bytes": size})
+                assert (answer.status_code, size) == (status, size)
+
+
+def test_places_are_closed_when_the_server_stops(tmp_path, monkeypatch):
+    """Those that were opened below a URL; a store that was given stays open."""
+    closed, close = [], LocalBackend.close
+
+    def telling(self):
+        closed.append(self)
+        close(self)
+
+    with holdall.open_store(tmp_path / "files") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalBackend, "close", telling)
+            with serving(create_app(store)) as running:
+                new = {"bytes": 1, "filename": "a", "mime_type": "a/b", "purpose": "batch"}
+                assert httpx.post(f"{running.url}/v1/uploads", json=new).status_code == 200
+                assert closed == []
+        assert len(closed) == 1
+        assert closed[0] is not store.backend
+        assert list(store) == []
+
+
 def test_few_places_are_open_and_none_is_closed_in_use(tmp_path):
     """Beyond the bound, those that nobody uses are closed; all of them when the server stops, and no store of files."""
 

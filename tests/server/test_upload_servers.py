@@ -121,6 +121,7 @@ def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can
         assert list((tmp_path / "files" / ".staging").iterdir()) == []
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells the peak of a process")
 @pytest.mark.parametrize(("kind", "size"), [("local", 320 * MIB), ("s3", 160 * MIB)])
 def test_parts_and_their_completion_take_bounded_memory(kind, size, tmp_path, request):
     """However large the file, and with several parts coming in at once, the server needs less than 150 MiB more than

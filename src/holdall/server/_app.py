@@ -25,7 +25,6 @@ from holdall.server._route import json_response
 from holdall.server._router import create_router
 from holdall.server._sweeper import DEFAULT_SWEEP_SECONDS, Sweepable, Sweeper
 from holdall.server._tenants import Stores, UploadsOf
-from holdall.server._uploads import MAX_UPLOAD_BYTES
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
@@ -45,7 +44,7 @@ def create_app(
     hosts: Collection[str] | None = None,
     redirect_seconds: int | None = None,
     sweep_seconds: float | None = DEFAULT_SWEEP_SECONDS,
-    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    max_upload_bytes: int | None = None,
     metrics: Metrics | None = None,
     prefix: str = "/v1",
     routers: Iterable[APIRouter] = (),

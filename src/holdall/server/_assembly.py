@@ -28,6 +28,7 @@ from holdall.aio import AsyncFileStore
 from holdall.aio._upload import AsyncUpload
 from holdall.errors import FileNotFound, FileTooLarge, HoldallError, StorageError, StorageUnavailable
 from holdall.model import FileObject
+from holdall.options import DEFAULT_MAX_BYTES
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, file_body
 from holdall.server._multipart import Part
@@ -40,6 +41,7 @@ __all__ = ["MAX_PART_BYTES", "MAX_UPLOAD_BYTES", "Completion", "NewUpload", "Upl
 LIFE_SECONDS = 3600
 MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_UPLOAD_BYTES = 8 * 1024**3
+"""The most that the API takes in parts, and so does a server unless it, or its store, was told of a limit."""
 PATIENCE_SECONDS = 5.0
 """How long to wait for the file of who claimed an end, before it is taken for dead."""
 # Longer than an upload lives: a completion that began in time goes on reading, and how it ended can still be told.
@@ -83,10 +85,12 @@ class _End:
 class Uploads:
     """The uploads to one store of files."""
 
-    def __init__(self, files: AsyncFileStore, uploads: AsyncFileStore, *, most: int = MAX_UPLOAD_BYTES) -> None:
+    def __init__(self, files: AsyncFileStore, uploads: AsyncFileStore, *, most: int | None = None) -> None:
+        """`most` is the largest upload; by default that of the API, or the store's own limit if that was set."""
         self._files = files
         self._uploads = uploads
-        self._most = most
+        own = None if files.max_bytes == DEFAULT_MAX_BYTES else files.max_bytes
+        self._most = next(limit for limit in (most, own, MAX_UPLOAD_BYTES) if limit is not None)
         self._clock = clock_of(inside(files))
 
     async def create(self, wanted: NewUpload) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Serving:
     """The store of whoever sent it."""
     places: Places
     redirect_seconds: int | None
-    max_upload_bytes: int
+    max_upload_bytes: int | None
 
 
 def serve(request: Request, what: Serving) -> None:

@@ -18,7 +18,7 @@ from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, File
 from holdall.server._places import Places
 from holdall.server._receiving import receive_file
 from holdall.server._route import FilesRoute, Serving, json_response, serve, serving, tell_methods, until_answered
-from holdall.server._uploads import MAX_UPLOAD_BYTES, add_upload_routes
+from holdall.server._uploads import add_upload_routes
 from holdall.store import FileStore
 
 __all__ = ["StoreSource", "create_router", "json_response", "store_of"]
@@ -41,7 +41,7 @@ def create_router(
     *,
     authenticate: Callable[..., Any] | None = None,
     redirect_seconds: int | None = None,
-    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    max_upload_bytes: int | None = None,
 ) -> APIRouter:
     """The routes `/files…` and `/uploads…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
 
@@ -50,7 +50,7 @@ def create_router(
     that is left when the request has been answered. `authenticate` is an ordinary FastAPI dependency and refuses by
     raising `HTTPException`; without one, everybody may do everything. With `redirect_seconds`, whole downloads are
     redirected to a URL signed by the storage that is valid that long, where the storage has such. `max_upload_bytes`
-    is the largest file that may come in parts, by default 8 GiB.
+    is the largest file that may come in parts, by default 8 GiB, or the store's `max_bytes` if that was set.
 
     Every failure is answered in the envelope of the Files API, whatever handlers the application has.
     """

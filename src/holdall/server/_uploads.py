@@ -18,13 +18,18 @@ from holdall.server._multipart import FormData
 from holdall.server._receiving import check_length
 from holdall.server._route import json_response, serving
 
-__all__ = ["MAX_UPLOAD_BYTES", "add_upload_routes"]
+__all__ = ["add_upload_routes"]
 
 
-def add_upload_routes(router: APIRouter, most: int) -> None:
+def add_upload_routes(router: APIRouter, most: int | None) -> None:
     """Add the routes `/uploads…` to those of the files, for uploads of at most so many bytes."""
     for path, endpoint, model, body in (
-        ("/uploads", create_upload, Upload, described(NewUpload, bytes={"maximum": most})),
+        (
+            "/uploads",
+            create_upload,
+            Upload,
+            described(NewUpload, bytes={"maximum": MAX_UPLOAD_BYTES if most is None else most}),
+        ),
         ("/uploads/{upload_id}/parts", add_part, UploadPart, _FORM),
         ("/uploads/{upload_id}/complete", complete_upload, Upload, described(Completion)),
         ("/uploads/{upload_id}/cancel", cancel_upload, Upload, None),
