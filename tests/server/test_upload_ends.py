@@ -139,16 +139,16 @@ def test_after_completion_nothing_more_is_taken_and_no_part_is_left(server):
     upload = server.begin(10)
     a, b, _ = server.part(upload), server.part(upload, b"world"), server.part(upload, b"spare")
     md5 = "fc5e038d38a57032085441e7fe7010b0"
-    done = server.sdk.uploads.complete(upload.id, part_ids=[a, b])
+    done = server.sdk.uploads.complete(upload.id, part_ids=[a, b], md5=md5)
 
     assert server.parts() == 0
     assert "completed" in server.refused(server.sdk.uploads.parts.create, upload.id, data=b"x")
     assert "completed" in server.refused(server.sdk.uploads.cancel, upload.id)
-    assert "other parts" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=[b, a])
+    assert "other parts" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=[b, a], md5=md5)
     assert "md5" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=[a, b], md5="0" * 32)
-    assert server.sdk.uploads.complete(upload.id, part_ids=[a, b], md5=md5) == done
+    assert server.sdk.uploads.complete(upload.id, part_ids=[a, b], md5=md5.upper()) == done
     server.sdk.files.delete(done.file.id)
-    assert "gone" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=[a, b])
+    assert "gone" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=[a, b], md5=md5)
     assert list(server.store) == []
 
 

@@ -69,13 +69,16 @@ def test_servers_that_end_one_upload_at_once_make_one_file(shared_url):
                 assert content == b"".join(pieces if how == "same" else pieces[::-1])
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can_be_completed(tmp_path, seed):
+@pytest.mark.parametrize(("kind", "count", "seed"), [("local", 100, 0), ("local", 100, 1), ("s3", 30, 2)])
+def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can_be_completed(
+    kind, count, seed, tmp_path, request
+):
     """Killed after a random number of answers: each acknowledged file is there, none is partial or there twice, and
     another server completes every upload whose parts were acknowledged.
     """
     chance, lock, answers = random.Random(seed), threading.Lock(), []
-    kill_after = chance.randrange(20, 300)
+    kill_after = chance.randrange(20, 3 * count)
+    url = f"file://{tmp_path}/files" if kind == "local" else request.getfixturevalue("s3").url("killed")
     uploads = {}
 
     def content(n):
@@ -98,27 +101,27 @@ def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can
             uploads[n] = made.id, ids, None
             uploads[n] = made.id, ids, told(client.uploads.complete(made.id, part_ids=ids)).file.id
 
-    with Process(f"file://{tmp_path}/files") as server, ThreadPoolExecutor(8) as pool:
-        list(pool.map(upload, range(100)))
+    with Process(url) as server, ThreadPoolExecutor(8) as pool:
+        list(pool.map(upload, range(count)))
     assert len(answers) >= kill_after
 
     acknowledged = {file_id for _, _, file_id in uploads.values() if file_id}
-    with holdall.open_store(tmp_path / "files") as store:
+    with holdall.open_store(url) as store:
         stored = {file.id: file for file in store}
         assert acknowledged <= stored.keys()
         assert store.verify().ok
-    with Process(f"file://{tmp_path}/files") as another, ThreadPoolExecutor(8) as pool:
+    with Process(url) as another, ThreadPoolExecutor(8) as pool:
         client = _sdk(another)
         files = dict(zip(
             uploads, pool.map(lambda u: client.uploads.complete(u[0], part_ids=u[1]).file, uploads.values()), strict=True
         ))  # fmt: skip
-    with holdall.open_store(tmp_path / "files") as store:
+    with holdall.open_store(url) as store:
         for n, file in files.items():
             assert uploads[n][2] in {None, file.id}
             assert store.get(file.id).sha256 == hashlib.sha256(b"".join(content(n))).hexdigest()
         assert sorted(file.id for file in store) == sorted(file.id for file in files.values())
         store.sweep(older_than=0)
-        assert list((tmp_path / "files" / ".staging").iterdir()) == []
+        assert list(store.backend.debris()) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells the peak of a process")

@@ -16,19 +16,20 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from pydantic import BaseModel, Field
 
 from holdall._sources import CHUNK_BYTES
 from holdall.aio import AsyncFileStore
 from holdall.aio._upload import AsyncUpload
-from holdall.errors import FileNotFound, FileTooLarge, HoldallError, StorageError, StorageUnavailable
+from holdall.errors import FileNotFound, FileTooLarge, HoldallError, StorageUnavailable
 from holdall.model import FileObject
 from holdall.options import DEFAULT_MAX_BYTES
+from holdall.server._ends import End, Ends, is_end
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, file_body
 from holdall.server._multipart import Part
@@ -71,17 +72,6 @@ class Completion(BaseModel):
     md5: str | None = Field(default=None, description="The MD5 of the whole file in hexadecimal, to be compared.")
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How an upload ends, as somebody has claimed."""
-
-    number: int
-    state: str
-    file_id: str | None
-    parts: str | None
-    md5: str | None
-
-
 class Uploads:
     """The uploads to one store of files."""
 
@@ -90,6 +80,7 @@ class Uploads:
         self._files = files
         self._uploads = uploads
         own = None if files.max_bytes == DEFAULT_MAX_BYTES else files.max_bytes
+        self._ends = Ends(uploads)
         self._most = next(limit for limit in (most, own, MAX_UPLOAD_BYTES) if limit is not None)
         self._clock = clock_of(inside(files))
 
@@ -111,7 +102,7 @@ class Uploads:
     async def taking_parts(self, upload_id: str) -> FileObject:
         """The record of an upload that has not ended."""
         record = await self._record(upload_id)
-        end = await self._end(record)
+        end = await self._ends.of(record)
         if end is not None:
             raise _ended(record, end.state)
         await self._check_time(record)
@@ -138,7 +129,7 @@ class Uploads:
     async def finish_part(self, record: FileObject, incoming: AsyncUpload) -> dict[str, Any]:
         """Keep a part, unless the upload has ended meanwhile."""
         part = await incoming.finish()
-        end = await self._end(record)
+        end = await self._ends.of(record)
         if end is not None:
             await self._forget(part.id)
             raise _ended(record, end.state)
@@ -165,11 +156,11 @@ class Uploads:
     async def cancel(self, upload_id: str) -> dict[str, Any]:
         """Give an upload up. Again, it is told the same."""
         record = await self._record(upload_id)
-        end = await self._end(record)
+        end = await self._ends.of(record)
         if end is None:
             await self._check_time(record)
-            await self._claim(record, _End(0, "cancelled", None, None, None))
-            end = await self._end(record)
+            await self._claim(record, End(0, "cancelled"))
+            end = await self._ends.of(record)
         if end is not None and end.state != "cancelled":
             raise _ended(record, end.state)
         await self._remove_parts(record)
@@ -202,20 +193,23 @@ class Uploads:
             expires_after=(record.metadata or {}).get("expires_after"),
             expected_bytes=_size(record),
         )
-        async with begun as target:
+        async with begun as target, contextlib.aclosing(self._chunks(parts)) as chunks:
             with covering(inside(self._files).backend, target.file_id):
-                digest = hashlib.md5(usedforsecurity=False)
-                async for chunk in self._chunks(parts):
-                    digest.update(chunk)
+                digest = None if wanted.md5 is None else hashlib.md5(usedforsecurity=False)
+                async for chunk in chunks:
+                    if digest is not None:
+                        await to_thread.run_sync(digest.update, chunk)
                     await target.write(chunk)
-                _check_md5(wanted, digest.hexdigest())
+                if digest is not None and digest.hexdigest() != (wanted.md5 or "").lower():
+                    message = "The md5 of the parts is not the one given."
+                    raise APIError(400, message, param="md5", code="invalid_value")
                 if number and await self._is_there(record):
                     return None  # who seemed to be dead was slow
-                claim = _End(number, "completed", target.file_id, _order(wanted), digest.hexdigest())
+                claim = End(number, "completed", target.file_id, _fingerprint(wanted))
                 if not await self._claim(record, claim):
                     return None
                 file = await target.finish()
-                if await self._end(record) != claim:
+                if await self._ends.of(record) != claim:
                     # So slow that somebody took this for dead, and has made the file meanwhile.
                     with contextlib.suppress(FileNotFound):
                         await self._files.delete(file.id)
@@ -224,12 +218,12 @@ class Uploads:
                 return file
 
     async def _is_there(self, record: FileObject) -> bool:
-        end = await self._end(record)
+        end = await self._ends.of(record)
         with contextlib.suppress(FileNotFound):
             return end is not None and bool(await self._files.get(end.file_id or ""))
         return False
 
-    async def _chunks(self, parts: list[FileObject]) -> AsyncIterator[bytes]:
+    async def _chunks(self, parts: list[FileObject]) -> AsyncGenerator[bytes, None]:
         for part in parts:
             async with await self._uploads.open(part.id) as stream:
                 while chunk := await stream.read(_READ_BYTES):
@@ -240,26 +234,27 @@ class Uploads:
 
         Raises `APIError` if the upload has ended otherwise.
         """
-        end = await self._end(record)
+        end = await self._ends.of(record)
         if end is None:
             return None, 0
         if end.state != "completed":
             raise _ended(record, end.state)
-        if end.parts != _order(wanted):
-            raise APIError(400, "The upload was completed with other parts.", param="part_ids", code="invalid_value")
-        _check_md5(wanted, end.md5)
+        if end.wanted != _fingerprint(wanted):
+            message = "The upload was completed with other parts, or another md5."
+            raise APIError(400, message, param="part_ids", code="invalid_value")
         file = await self._file_of(record, end, wanted)
         return file, end.number + 1
 
-    async def _file_of(self, record: FileObject, end: _End, wanted: Completion) -> FileObject | None:
+    async def _file_of(self, record: FileObject, end: End, wanted: Completion) -> FileObject | None:
         """The file that a claim names, perhaps after a while; None if who claimed it seems to be dead."""
         give_up, pause = anyio.current_time() + PATIENCE_SECONDS, 0.01
         while True:
-            # The parts first: they go when the file is there.
-            left = await entries(self._uploads, _part_ids(record, wanted.part_ids))
+            # A part first: they go when the file is there.
+            some = _part_ids(record, wanted.part_ids[:1])
+            left = await entries(self._uploads, some)
             with contextlib.suppress(FileNotFound):
                 return await self._files.get(end.file_id or "")
-            if len(left) < len(wanted.part_ids):
+            if len(left) < len(some):
                 raise APIError(400, "The upload was completed, and its file is gone.", param="upload_id")
             if anyio.current_time() >= give_up:
                 return None
@@ -278,34 +273,8 @@ class Uploads:
             await self._remove_parts(record)
             raise _ended(record, "expired")
 
-    async def _end(self, record: FileObject) -> _End | None:
-        end = None
-        with contextlib.suppress(FileNotFound):
-            while True:
-                found = await self._uploads.get(_end_id(record, 0 if end is None else end.number + 1))
-                told = found.metadata or {}
-                number = 0 if end is None else end.number + 1
-                end = _End(number, found.filename, told.get("file"), told.get("parts"), told.get("md5"))
-        return end
-
-    async def _claim(self, record: FileObject, end: _End) -> bool:
-        """Whether this is how the upload ends: it is for the first who claims it, where the storage can tell."""
-        begun = await self._uploads.begin(
-            end.state,
-            purpose="upload_end",
-            expires_after=self._rest(record),
-            metadata={"file": end.file_id, "parts": end.parts, "md5": end.md5},
-            file_id=_end_id(record, end.number),
-        )
-        async with begun as claim:
-            try:
-                await claim.finish()
-            except StorageError:
-                found = await self._end(record)
-                if found is None or found.number < end.number:
-                    raise
-                return found == end
-        return True
+    async def _claim(self, record: FileObject, end: End) -> bool:
+        return await self._ends.claim(record, end, keep_seconds=self._rest(record))
 
     async def _parts(self, record: FileObject, part_ids: list[str]) -> list[FileObject]:
         if len(set(part_ids)) < len(part_ids):
@@ -325,7 +294,7 @@ class Uploads:
             return
         async with anyio.create_task_group() as tasks:
             for part_id in found:
-                if not part_id.startswith(f"{record.id}-end-"):
+                if not is_end(part_id):
                     tasks.start_soon(self._forget, part_id)
 
     async def _forget(self, part_id: str) -> None:
@@ -352,22 +321,14 @@ def _upload_id(record: FileObject) -> str:
     return "upload_" + record.id.partition("-")[2]
 
 
-def _end_id(record: FileObject, number: int) -> str:
-    return f"{record.id}-end-{number}"
-
-
 def _part_ids(record: FileObject, part_ids: list[str]) -> list[str]:
     """The ids of parts in the storage; what can be none is left out."""
     return [f"{record.id}-{match[1]}" for match in map(_PART, part_ids) if match is not None]
 
 
-def _order(wanted: Completion) -> str:
-    return hashlib.sha256("\n".join(wanted.part_ids).encode()).hexdigest()
-
-
-def _check_md5(wanted: Completion, found: str | None) -> None:
-    if wanted.md5 is not None and wanted.md5.lower() != found:
-        raise APIError(400, "The md5 of the parts is not the one given.", param="md5", code="invalid_value")
+def _fingerprint(wanted: Completion) -> str:
+    """The same for who asks again, and short enough to be kept, however many parts there are."""
+    return hashlib.sha256("\n".join([(wanted.md5 or "").lower(), *wanted.part_ids]).encode()).hexdigest()
 
 
 def _ended(record: FileObject, state: str) -> APIError:

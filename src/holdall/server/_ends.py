@@ -1,0 +1,71 @@
+"""How uploads end: by a claim that only the first can make, and that says what is to come of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from holdall.aio import AsyncFileStore
+from holdall.errors import FileNotFound, StorageError
+from holdall.model import FileObject
+
+__all__ = ["End", "Ends", "is_end"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an upload ends, as somebody has claimed."""
+
+    number: int
+    """0, or one more than the claim that it supersedes."""
+    state: str
+    file_id: str | None = None
+    """The file that comes of it, or is about to."""
+    wanted: str | None = None
+    """The fingerprint of what the client asked for."""
+
+
+class Ends:
+    """The claims on uploads, kept where the uploads are: an entry `file-X-end-0` for the upload `file-X`."""
+
+    def __init__(self, uploads: AsyncFileStore) -> None:
+        self._uploads = uploads
+
+    async def of(self, record: FileObject) -> End | None:
+        """How this upload ends: the highest claim counts. None if it goes on."""
+        end = None
+        with contextlib.suppress(FileNotFound):
+            while True:
+                number = 0 if end is None else end.number + 1
+                found = await self._uploads.get(_id(record, number))
+                told = found.metadata or {}
+                end = End(number, found.filename, told.get("file"), told.get("wanted"))
+        return end
+
+    async def claim(self, record: FileObject, end: End, *, keep_seconds: int) -> bool:
+        """Whether this is how the upload ends: it is for the first who claims it, where the storage can tell."""
+        begun = await self._uploads.begin(
+            end.state,
+            purpose="upload_end",
+            expires_after=keep_seconds,
+            metadata={"file": end.file_id, "wanted": end.wanted},
+            file_id=_id(record, end.number),
+        )
+        async with begun as claim:
+            try:
+                await claim.finish()
+            except StorageError:
+                found = await self.of(record)
+                if found is None or found.number < end.number:
+                    raise
+                return found == end
+        return True
+
+
+def is_end(entry_id: str) -> bool:
+    """Whether an entry of an upload is a claim on it; the others are its parts."""
+    return "-end-" in entry_id
+
+
+def _id(record: FileObject, number: int) -> str:
+    return f"{record.id}-end-{number}"
