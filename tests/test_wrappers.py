@@ -77,6 +77,9 @@ class Recorder(Backend):
     def read_metas(self, file_ids):
         return iter([self._asked("read_metas", tuple(file_ids))])
 
+    def listing_version(self):
+        return self._asked("listing_version")
+
     def debris(self):
         return iter([self._asked("debris")])
 
@@ -100,6 +103,7 @@ CALLS = {
     "list_ids": ("a", "b"),
     "remove": ("file-1",),
     "read_metas": (("file-1", "file-2"),),
+    "listing_version": (),
     "debris": (),
     "discard_debris": (Debris("x", "unfinished write", "file-1", 1, 2.0),),
     "signed_url": ("file-1", 60),
@@ -139,7 +143,7 @@ def test_intercepting_sends_every_call_through_around_once_and_passes_it_on(verb
 
     getattr(Seeing(inner), verb)(*CALLS[verb])
 
-    about = None if verb in {"list_ids", "read_metas", "debris", "close"} else "file-1"
+    about = None if verb in {"list_ids", "listing_version", "read_metas", "debris", "close"} else "file-1"
     assert seen == [(verb, about)]
     assert inner.asked == [(verb, *CALLS[verb])]
 

@@ -7,21 +7,22 @@ read once, its place is remembered, and it is merged into the others.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from typing import Literal
 
+from holdall._metadata import Metadata
 from holdall.backend import Backend, Capability
 from holdall.errors import InvalidRequest
-from holdall.ids import lower_bound, minted_at_ms, plausible_range, time_of_text
+from holdall.ids import has_minted_form, lower_bound, minted_at_ms, plausible_range, time_of_text
 from holdall.model import FileObject, FilePage
 
 __all__ = ["Listing", "Order", "page_of"]
 
 Order = Literal["asc", "desc"]
-ReadMany = Callable[[Sequence[str]], Iterator[FileObject]]
 
 _FIRST_BATCH = 32
 # As many as object stores name in one answer.
@@ -34,26 +35,44 @@ _MOST_REMEMBERED = 100_000
 
 
 class Listing:
-    """The files of a backend in order. Safe in many threads.
+    """The files of a backend in order. Safe in many threads."""
 
-    `read_many` turns ids into files and leaves out those that are absent, expired or corrupt.
-    """
-
-    def __init__(self, backend: Backend, read_many: ReadMany) -> None:
+    def __init__(self, backend: Backend, metadata: Metadata) -> None:
         self._backend = backend
-        self._read_many = read_many
+        self._metadata = metadata
         # Of ids from elsewhere. Entries never change, so a place once known stays. Replaced as a whole, never changed.
         self._created_at: dict[str, int] = {}
+        self._last = _Names(None, [], [])
 
-    def walk(self, now_ms: int, *, after: str | None, order: Order, hint: int | None) -> Iterator[FileObject]:
-        """All files after the cursor `after`, in order, lazily. `hint` is how many the caller expects to take."""
+    def walk(
+        self, now: float, *, order: Order, hint: int | None, after: str | None = None, purpose: str | None = None
+    ) -> Iterator[list[FileObject]]:
+        """All files of that purpose after the cursor `after` that have not expired at `now`, in order, lazily, many at
+        a time. `hint` is how many the caller expects to take.
+        """
+        for batch in self._batches(int(now * 1000), after, order, hint):
+            yield [
+                file
+                for file in batch
+                if (file.expires_at is None or file.expires_at > now) and (purpose is None or file.purpose == purpose)
+            ]
+
+    def _batches(self, now_ms: int, after: str | None, order: Order, hint: int | None) -> Iterator[list[FileObject]]:
         if Capability.ORDERED_LISTING in self._backend.capabilities:
             ids, fresh = self._by_ranges(now_ms, after, order, hint)
         else:
             ids, fresh = self._by_looking_at_all(now_ms, after, order)
         size = min(hint or _LARGEST_BATCH, _LARGEST_BATCH)
         while batch := list(itertools.islice(ids, size)):
-            yield from self._files(batch, fresh)
+            found: list[FileObject] = []
+            try:
+                self._metadata.read_listed(batch, found, fresh)
+            except Exception:
+                # What was found before the storage failed is delivered before the error.
+                if found:
+                    yield found
+                raise
+            yield found
             size = min(max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
 
     def _by_ranges(
@@ -82,28 +101,55 @@ class Listing:
     def _by_looking_at_all(
         self, now_ms: int, after: str | None, order: Order
     ) -> tuple[Iterator[str], dict[str, FileObject]]:
+        names = self._names()
+        first, last = plausible_range(now_ms)
+        start, stop = bisect.bisect_left(names.own, first), bisect.bisect_right(names.own, last)
+        places, fresh = self._places([*names.foreign, *names.own[:start], *names.own[stop:]])
+        if after is not None and after not in places.created_at:
+            if minted_at_ms(after, now_ms) is None:
+                raise _unknown_cursor(after)
+            if order == "asc":
+                start = max(start, bisect.bisect_right(names.own, after))
+            else:
+                stop = min(stop, bisect.bisect_left(names.own, after))
+        own = names.own[start:stop]
+        return places.merged(iter(own) if order == "asc" else reversed(own), after, order), fresh
+
+    def _names(self) -> _Names:
+        """All ids; those of the listing before if the backend can tell that nothing has come or gone."""
+        version = self._backend.listing_version()
+        last = self._last
+        if version is not None and version == last.version:
+            return last
         known = list(self._backend.list_ids())
-        foreign = {i: None for i in known if minted_at_ms(i, now_ms) is None}
-        places, fresh = self._places(list(foreign))
-        if after is not None and after not in places.created_at and minted_at_ms(after, now_ms) is None:
-            raise _unknown_cursor(after)
-        own = (i for i in (known if order == "asc" else reversed(known)) if i not in foreign)
-        return places.merged(own, after, order), fresh
+        own = list(filter(has_minted_form, known))
+        foreign = [] if len(own) == len(known) else [i for i in known if not has_minted_form(i)]
+        found = _Names(version, own, foreign)
+        keep = version is not None and len(known) <= _MOST_REMEMBERED
+        self._last = found if keep else _Names(None, [], [])
+        return found
 
     def _places(self, foreign: list[str]) -> tuple[_Places, dict[str, FileObject]]:
         """Where these ids stand, and the files that had to be read to know it."""
         remembered = self._created_at
         created_at = {i: remembered[i] for i in foreign if i in remembered}
-        fresh = {f.id: f for f in self._read_many([i for i in foreign if i not in created_at])} if foreign else {}
+        unknown = [i for i in foreign if i not in created_at]
+        read: list[FileObject] = []
+        if unknown:
+            self._metadata.read_listed(unknown, read)
+        fresh = {f.id: f for f in read}
         created_at |= {f.id: f.created_at for f in fresh.values()}
         self._created_at = dict(itertools.islice(created_at.items(), _MOST_REMEMBERED))
         return _Places(created_at), fresh
 
-    def _files(self, batch: list[str], fresh: dict[str, FileObject]) -> Iterator[FileObject]:
-        if fresh.keys().isdisjoint(batch):
-            return self._read_many(batch)
-        found = {f.id: f for f in self._read_many([i for i in batch if i not in fresh])} | fresh
-        return (found[i] for i in batch if i in found)
+
+class _Names:
+    """The ids that were in one listing, ascending: those of the form that holdall mints, and all others."""
+
+    def __init__(self, version: Hashable | None, own: list[str], foreign: list[str]) -> None:
+        self.version = version
+        self.own = own
+        self.foreign = foreign
 
 
 class _Places:
@@ -139,10 +185,16 @@ class _Places:
         return (i for i in ids if (self.of(i) < cursor if descending else self.of(i) > cursor))
 
 
-def page_of(files: Iterator[FileObject], limit: int | None) -> FilePage:
+def page_of(batches: Iterator[list[FileObject]], limit: int | None) -> FilePage:
     """The first `limit` files as a page; None: all. Takes one file more, to know whether there is one."""
-    data = list(itertools.islice(files, limit))
-    has_more = limit is not None and next(files, None) is not None
+    data: list[FileObject] = []
+    for batch in batches:
+        data += batch
+        if limit is not None and len(data) > limit:
+            break
+    has_more = limit is not None and len(data) > limit
+    if has_more:
+        del data[limit:]
     return FilePage(
         data=data,
         has_more=has_more,

@@ -9,9 +9,32 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from holdall._sources import CHUNK_BYTES
-from holdall.errors import IntegrityError, InvalidRequest
+from holdall.backend import Backend, Capability
+from holdall.errors import FileNotFound, IntegrityError, InvalidRequest
 
-__all__ = ["RangeReader", "read_exactly", "skip"]
+__all__ = ["RangeReader", "open_range", "read_exactly", "skip"]
+
+
+def open_range(backend: Backend, file_id: str, start: int, stop: int) -> BinaryIO:
+    """The bytes from `start` on as a stream, which ends at `stop` or later. `IntegrityError` if there are none, though
+    there is metadata.
+    """
+    try:
+        if Capability.RANGED_READS in backend.capabilities:
+            return backend.open_data(file_id, start, stop)
+        stream = backend.open_data(file_id)
+    except FileNotFound as error:
+        # Deleted since its metadata was read? Then this raises FileNotFound itself.
+        backend.read_meta(file_id)
+        raise IntegrityError(
+            f"{file_id} is damaged: its metadata is there, its data is missing; restore it from a backup or delete it"
+        ) from error
+    try:
+        skip(stream, start)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:

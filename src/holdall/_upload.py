@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
 from holdall import _arguments as arguments
+from holdall._hashing import Sha256
 from holdall._sources import pieces
 from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
 from holdall.model import FileObject, FilePurpose, encode_meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from holdall._guard import Guard
@@ -40,6 +41,7 @@ class Upload:
         limit: int,
         expected_bytes: int | None,
         expected_sha256: str | None,
+        on_published: Callable[[FileObject, int], None],
     ) -> None:
         self._staged = staged
         self._guard = guard
@@ -47,8 +49,9 @@ class Upload:
         self._limit = limit
         self._expected_bytes = expected_bytes
         self._expected_sha256 = expected_sha256
+        self._on_published = on_published
         self._size = 0
-        self._digest = hashlib.sha256()
+        self._digest = Sha256()
         self._ended = False
 
     @property
@@ -82,9 +85,8 @@ class Upload:
             raise too_large(self._fields["filename"], self._limit)
         if self._expected_bytes is not None and self._size > self._expected_bytes:
             raise self._unexpected_size(f"over {self._expected_bytes}")
-        self._digest.update(chunk)
         with self._guard:
-            self._staged.write(chunk)
+            self._digest.update(chunk, self._staged.write)
 
     def finish(
         self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
@@ -103,12 +105,14 @@ class Upload:
             if (lifetime := arguments.lifetime(expires_after)) is not None:
                 self._fields["expires_at"] = self._fields["created_at"] + lifetime
             file = self._checked()
+            meta = encode_meta(file)
             with self._guard:
-                self._staged.publish(encode_meta(file))
+                self._staged.publish(meta)
         except BaseException:
             self.discard()
             raise
         self._ended = True
+        self._on_published(file, len(meta))
         return file
 
     def discard(self) -> None:

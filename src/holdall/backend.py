@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
@@ -48,6 +48,9 @@ class Capability(enum.Flag):
     """`open_data` with `start` and `stop` transfers only that range [caps.undeclared_operation_refused]."""
     ORDERED_LISTING = enum.auto()
     """`list_ids(after, before)` costs what it yields, not what the store holds [caps.undeclared_operation_refused]."""
+    EXACT_LISTING = enum.auto()
+    """`list_ids` yields no id whose entry is gone: metadata read before need not be read again to list it
+    [caps.exact_listing]."""
     SHARED = enum.auto()
     """Other processes that open the same URL see the same entries [concurrent.processes_create]."""
     PERSISTENT = enum.auto()
@@ -144,6 +147,9 @@ class Backend(ABC):
     capabilities: Capability = Capability(0)
     """What this instance promises; may depend on its options."""
     limits: Limits = Limits()
+    quick: bool = False
+    """Whether reads of small things take microseconds, as from memory: on an event loop they are then done in place,
+    without a thread, for entries that were read before."""
     any_driver: ClassVar[bool] = False
     """Whether the class, registered as `scheme`, also takes every `scheme+driver` that nobody registers."""
 
@@ -222,6 +228,13 @@ class Backend(ABC):
                 yield file_id, self.read_meta(file_id)
             except FileNotFound:
                 continue
+
+    def listing_version(self) -> Hashable | None:
+        """What stays equal as long as `list_ids` would yield the same ids, at far less cost; None: that is not known.
+
+        Taken before a listing, it may be older than that, never newer.
+        """
+        return None
 
     def debris(self) -> Iterator[Debris]:
         """Leftovers of writes and deletes that died. Writes known to be alive are not among them."""

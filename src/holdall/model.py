@@ -128,6 +128,7 @@ def encode_meta(file: FileObject) -> bytes:
 
 
 _validate = FileObject.__pydantic_validator__.validate_json
+_set, _FIELDS = object.__setattr__, set(FileObject.model_fields)
 
 
 def decode_meta(raw: bytes, file_id: str) -> FileObject:
@@ -147,6 +148,9 @@ def decode_meta(raw: bytes, file_id: str) -> FileObject:
         if file_id.endswith("_" + file.id.partition("-")[2]):
             raise FileNotFound(f"{file_id} is a file of another store in the same storage", file_id=file_id)
         raise _corrupt(file_id, "it holds the metadata of another id")
+    # One set for all: pydantic's own note of what was in the document takes as much memory as the rest of the file, and
+    # the collector has to walk it, which is a fifth of the time of a long listing.
+    _set(file, "__pydantic_fields_set__", _FIELDS)
     return file
 
 

@@ -5,28 +5,28 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from holdall import _arguments as arguments
 from holdall import ids
 from holdall._guard import Guard
 from holdall._listing import Listing, page_of
-from holdall._reader import RangeReader, read_exactly, skip
-from holdall._skipped import Skipped
+from holdall._metadata import DEFAULT_REMEMBERED, Metadata
+from holdall._reader import RangeReader, open_range, read_exactly
 from holdall._sources import chunks, size_hint
 from holdall._upload import Upload, too_large
 from holdall.backend import Capability
 from holdall.errors import (
     CorruptMetadata,
     FileNotFound,
-    IntegrityError,
     InvalidRequest,
 )
-from holdall.model import FileObject, FilePage, FilePurpose, decode_meta
+from holdall.model import FileObject, FilePage, FilePurpose
 from holdall.options import DEFAULT_MAX_BYTES
 from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport, sweep_store, verify_store
 
@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["FileStore"]
 
 _log = logging.getLogger("holdall")
+_Batches = Iterator[list[FileObject]]
 
 _READ_BUFFER_BYTES = 128 * 1024
+# Whoever iterates may stop soon.
+_ITERATED_FIRST = 100
 
 
 class FileStore:
@@ -58,10 +61,12 @@ class FileStore:
         url: StoreURL | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         clock: Callable[[], float] = time.time,
+        remember: int = DEFAULT_REMEMBERED,
     ) -> None:
         """A store on `backend`. Most callers want `holdall.open_store`.
 
         `max_bytes` is the largest file, in bytes. `clock` gives Unix seconds; tests of expiry bring their own.
+        `remember` is how many files' metadata, about 1 KiB each, are kept in memory for listings at most; 0: none.
         """
         self._backend = backend
         self._url = url
@@ -71,8 +76,7 @@ class FileStore:
         self._name = str(url) if url is not None else type(backend).__name__
         self._closed = False
         self._close_lock = threading.Lock()
-        self._skipped = Skipped()
-        self._listing = Listing(backend, self._read_many)
+        self.remember = remember
 
     @property
     def url(self) -> StoreURL | None:
@@ -93,6 +97,16 @@ class FileStore:
     def max_bytes(self) -> int:
         """The largest file that `create` takes unless told otherwise, in bytes."""
         return self._max_bytes
+
+    @property
+    def remember(self) -> int:
+        """How many files' metadata are kept in memory for listings at most. Setting it lets go of all."""
+        return self._metadata.most
+
+    @remember.setter
+    def remember(self, most: int) -> None:
+        self._metadata = Metadata(self._backend, most)
+        self._listing = Listing(self._backend, self._metadata)
 
     def create(
         self,
@@ -186,11 +200,29 @@ class FileStore:
         guard = Guard(self._name, "create", file_id)
         with guard:
             staged = self._backend.stage(file_id)
-        return Upload(staged, guard, fields, limit=limit, expected_bytes=size, expected_sha256=sha256)
+        return Upload(
+            staged,
+            guard,
+            fields,
+            limit=limit,
+            expected_bytes=size,
+            expected_sha256=sha256,
+            on_published=self._metadata.remember,
+        )
 
     def get(self, file_id: str) -> FileObject:
         """What is known about a file. Raises `FileNotFound`, `CorruptMetadata`."""
         return self._get(file_id, "get")
+
+    def is_quick(self, file_id: str, max_bytes: int | None = None) -> bool:
+        """Whether `get` takes microseconds for this id, so that an event loop may call it without a thread; and with
+        `max_bytes`, `get_content` too, of a file that has no more.
+
+        That is so if the storage is memory or a disk of this machine, and the metadata was read or written here before.
+        """
+        if not self._backend.quick or not isinstance(file_id, str) or (file := self._metadata.last(file_id)) is None:
+            return False
+        return max_bytes is None or file.bytes <= max_bytes
 
     def list(
         self,
@@ -213,11 +245,13 @@ class FileStore:
         only = None if purpose is None else arguments.purpose(purpose)
         if after is not None and not ids.is_valid(after):
             raise InvalidRequest("cannot list: after is not a file id", operation="list")
-        return page_of(self._walk(purpose=only, after=after, order=order, limit=wanted), wanted)
+        # One more than the page tells whether another follows.
+        hint = None if wanted is None else wanted + 1
+        return page_of(self._walk(purpose=only, after=after, order=order, hint=hint), wanted)
 
     def __iter__(self) -> Iterator[FileObject]:
         self._check_open("list")
-        return self._walk()
+        return itertools.chain.from_iterable(self._walk(hint=_ITERATED_FIRST))
 
     def get_content(self, file_id: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes of a file from `start` up to but not including `stop`; past the end is clipped.
@@ -268,6 +302,7 @@ class FileStore:
             _log.info("deleting %s, whose metadata is corrupt", file_id)
         with Guard(self._name, "delete", file_id):
             self._backend.remove(file_id)
+        self._metadata.forget(file_id)
 
     def sweep(self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False) -> SweepReport:
         """Remove expired files, and leftovers of writes and deletes that died.
@@ -331,7 +366,7 @@ class FileStore:
         self._check_open(operation)
         ids.check_id(file_id, operation)
         with Guard(self._name, operation, file_id):
-            file = decode_meta(self._backend.read_meta(file_id), file_id)
+            file = self._metadata.read(file_id)
         if file.expires_at is not None and file.expires_at <= self._clock():
             raise FileNotFound(
                 f"cannot {operation} {file_id}: it expired",
@@ -343,58 +378,18 @@ class FileStore:
 
     def _open_data(self, file: FileObject, start: int, stop: int) -> BinaryIO:
         with Guard(self._name, "read", file.id):
-            try:
-                if Capability.RANGED_READS in self._backend.capabilities:
-                    return self._backend.open_data(file.id, start, stop)
-                stream = self._backend.open_data(file.id)
-            except FileNotFound as error:
-                # Deleted since its metadata was read? Then this raises FileNotFound itself.
-                self._backend.read_meta(file.id)
-                raise IntegrityError(
-                    f"{file.id} is damaged: its metadata is there, its data is missing; "
-                    "restore it from a backup or delete it"
-                ) from error
-            try:
-                skip(stream, start)
-            except BaseException:
-                stream.close()
-                raise
-            return stream
+            return open_range(self._backend, file.id, start, stop)
 
-    def _walk(
-        self,
-        *,
-        purpose: FilePurpose | str | None = None,
-        after: str | None = None,
-        order: str = "asc",
-        limit: int | None = None,
-    ) -> Iterator[FileObject]:
-        direction = arguments.order(order)
-        # One more than the page tells whether another follows.
-        hint = None if limit is None else limit + 1
-        files = self._listing.walk(int(self._clock() * 1000), after=after, order=direction, hint=hint)
-        return self._guarded_walk(files, purpose)
+    def _walk(self, *, hint: int | None, order: str = "asc", **which: str | None) -> _Batches:
+        batches = self._listing.walk(self._clock(), order=arguments.order(order), hint=hint, **which)
+        return self._guarded(batches)
 
-    def _guarded_walk(self, files: Iterator[FileObject], purpose: FilePurpose | str | None) -> Iterator[FileObject]:
+    def _guarded(self, batches: _Batches) -> _Batches:
         guard = Guard(self._name, "list")
         while True:
             self._check_open("list")
             with guard:
-                file = next(files, None)
-            if file is None:
+                batch = next(batches, None)
+            if batch is None:
                 return
-            if purpose is None or file.purpose == purpose:
-                yield file
-
-    def _read_many(self, file_ids: Sequence[str]) -> Iterator[FileObject]:
-        now = self._clock()
-        for file_id, raw in self._backend.read_metas(file_ids):
-            try:
-                file = decode_meta(raw, file_id)
-            except CorruptMetadata as error:
-                self._skipped.report(file_id, error)
-                continue
-            except FileNotFound:
-                continue  # of another store in the same storage
-            if file.expires_at is None or file.expires_at > now:
-                yield file
+            yield batch

@@ -31,10 +31,14 @@ def test_each_method_takes_what_file_stores_does(name):
 
 
 def test_no_method_is_missing():
-    """Whatever is public on `FileStore` is on the asynchronous one, but for the backend, which is not awaitable."""
+    """Whatever is public on `FileStore` is on the asynchronous one, but for what is about a store in itself."""
     public = {name for name in vars(FileStore) if not name.startswith("_")}
 
-    assert public - {name for name in vars(AsyncFileStore) if not name.startswith("_")} == {"backend"}
+    assert public - {name for name in vars(AsyncFileStore) if not name.startswith("_")} == {
+        "backend",
+        "is_quick",
+        "remember",
+    }
 
 
 async def test_the_methods_do_what_file_stores_do(url):
@@ -211,7 +215,7 @@ async def test_many_tasks_at_once(url):
 async def test_iterating_fetches_as_it_goes_and_holds_no_thread():
     """The first of many files costs a page, not the store; between two files no call is under way."""
     backend = GatedBackend()
-    inner = FileStore(backend)
+    inner = FileStore(backend, remember=0)
     expected = [inner.create("f", b"x", purpose="batch").id for _ in range(250)]
     store = AsyncFileStore(inner, max_threads=1)
     files = aiter(store)
@@ -246,6 +250,7 @@ async def test_an_error_comes_after_the_files_before_it():
     """If the storage fails half-way, the files found before are delivered, then the error is raised."""
     backend = GatedBackend()
     inner = FileStore(backend)
+    inner.remember = 0
     expected = [inner.create("f", b"x", purpose="batch").id for _ in range(5)]
     fourth, read = expected[3], backend.read_meta
 

@@ -16,6 +16,7 @@ import threading
 import pytest
 
 import holdall
+from holdall.backends.local import _files
 
 _CALLS = (
     "close",
@@ -135,6 +136,8 @@ def calls(monkeypatch):
     for name in _CALLS:
         monkeypatch.setattr(os, name, counter.wrap(name, getattr(os, name)))
     monkeypatch.setattr(fcntl, "flock", counter.wrap("flock", fcntl.flock))
+    if _files.open_unlinked is not None:
+        monkeypatch.setattr(_files, "open_unlinked", counter.wrap("open", _files.open_unlinked))
     return counter
 
 

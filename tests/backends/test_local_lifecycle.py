@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import holdall
-from holdall.backends.local import LocalBackend
+from holdall.backends.local import LocalBackend, _files
 
 
 def _descriptors():
@@ -229,6 +229,8 @@ def test_close_in_the_middle_of_a_call(root, tmp_path, monkeypatch, verb):
     thread = threading.Thread(target=work)
     monkeypatch.setattr(os, "open", held(real_open))
     monkeypatch.setattr(os, "mkdir", held(real_mkdir))
+    if _files.open_unlinked is not None:
+        monkeypatch.setattr(_files, "open_unlinked", held(_files.open_unlinked))
     thread.start()
     arrived.wait()
     backend.close()

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import from_thread
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from holdall.aio._reader import AsyncFileReader
 from holdall.aio._sources import AsyncSource, awaited, noticing
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["AsyncFileStore"]
 
 _FILES_A_TIME = 100
+# Copied in less time than a thread takes to be asked.
+_QUICK_BYTES = 64 * 1024
 
 
 class AsyncFileStore:
     """A `FileStore` for asyncio and trio: the same methods with the same promises and errors, awaitable.
 
-    Every call runs on a worker thread, of which this store has `max_threads` to itself; calls on top of these wait.
+    Calls run on worker threads, of which this store has `max_threads` to itself; calls on top of these wait. Only what
+    takes microseconds is done in place: see `FileStore.is_quick`.
     An upload from an asynchronous source holds a thread only while the storage writes, however slow the source is.
 
     A call that began on the storage is waited for, even if the task is cancelled. Cancelled by a cancel scope, the call
@@ -146,6 +149,9 @@ class AsyncFileStore:
 
     async def get(self, file_id: str) -> FileObject:
         """See `FileStore.get`."""
+        if self._store.is_quick(file_id):
+            await checkpoint()
+            return self._store.get(file_id)
         return await self._threads.run(self._store.get, file_id)
 
     async def list(
@@ -165,6 +171,9 @@ class AsyncFileStore:
 
     async def get_content(self, file_id: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `FileStore.get_content`."""
+        if self._store.is_quick(file_id, _QUICK_BYTES):
+            await checkpoint()
+            return self._store.get_content(file_id, start, stop)
         return await self._threads.run(self._store.get_content, file_id, start, stop)
 
     async def open(self, file_id: str) -> AsyncFileReader:

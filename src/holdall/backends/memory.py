@@ -53,8 +53,13 @@ class MemoryBackend(Backend):
     """
 
     capabilities = (
-        Capability.ATOMIC_PUBLISH | Capability.EXCLUSIVE_REMOVE | Capability.RANGED_READS | Capability.ORDERED_LISTING
+        Capability.ATOMIC_PUBLISH
+        | Capability.EXCLUSIVE_REMOVE
+        | Capability.RANGED_READS
+        | Capability.ORDERED_LISTING
+        | Capability.EXACT_LISTING
     )
+    quick = True
 
     class Options(BackendOptions):
         """There are none."""

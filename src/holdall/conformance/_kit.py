@@ -192,9 +192,13 @@ class Kit:
         self._urls.append(url)
         return url
 
-    def open(self, url: str | None = None) -> FileStore:
-        """A new handle; closed at the end of the check."""
+    def open(self, url: str | None = None, *, remembering: bool = False) -> FileStore:
+        """A new handle; closed at the end of the check. Unless it is to be `remembering`, it asks the backend anew for
+        all that it is asked.
+        """
         store = self.target.open(url or self.url)
+        if not remembering:
+            store.remember = 0
         with self._lock:
             self._stores.append(store)
         return store

@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from holdall import registry
 from holdall._guard import Guard
+from holdall._metadata import Metadata
 from holdall.aio import AsyncFileStore
 from holdall.backend import Backend, Capability
 from holdall.model import FileObject
@@ -137,11 +138,14 @@ def _store_on(backend: Backend, files: FileStore) -> AsyncFileStore:
 
 async def entries(store: AsyncFileStore, file_ids: Sequence[str]) -> dict[str, FileObject]:
     """What is known about these entries, all asked for at once; absent ones are left out."""
-    read: FileStore = inside(store)
+    read = inside(store)
 
     def found() -> dict[str, FileObject]:
+        files: list[FileObject] = []
         with Guard(repr(read), "get"):
-            return {file.id: file for file in read._read_many(file_ids)}  # noqa: SLF001 - of the same house
+            Metadata(read.backend, remembered=0).read_listed(file_ids, files)
+        now = clock_of(read)()
+        return {file.id: file for file in files if file.expires_at is None or file.expires_at > now}
 
     return await to_thread.run_sync(found)
 

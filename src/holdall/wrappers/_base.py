@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from holdall.backend import Backend, Debris, StagedFile
@@ -25,6 +25,7 @@ class Wrapper(Backend):
         self.inner = inner
         self.capabilities = inner.capabilities
         self.limits = inner.limits
+        self.quick = inner.quick
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Any) -> NoReturn:
@@ -48,6 +49,9 @@ class Wrapper(Backend):
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         return self.inner.read_metas(file_ids)
+
+    def listing_version(self) -> Hashable | None:
+        return self.inner.listing_version()
 
     def debris(self) -> Iterator[Debris]:
         return self.inner.debris()

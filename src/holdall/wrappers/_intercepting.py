@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar, cast
 
 from holdall.backend import Debris, StagedFile
@@ -17,8 +17,8 @@ __all__ = ["Intercepting", "Verb"]
 T = TypeVar("T")
 
 Verb = Literal[
-    "stage", "write", "publish", "discard", "read_meta", "read_metas", "open_data", "read", "list_ids", "remove",
-    "debris", "discard_debris", "signed_url", "local_path", "close",
+    "stage", "write", "publish", "discard", "read_meta", "read_metas", "open_data", "read", "list_ids",
+    "listing_version", "remove", "debris", "discard_debris", "signed_url", "local_path", "close",
 ]  # fmt: skip
 """What can be called: the methods of `Backend` and `StagedFile`, and `read` of the stream of `open_data`."""
 
@@ -51,6 +51,9 @@ class Intercepting(Wrapper):
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         return self.around("read_metas", None, lambda: self.inner.read_metas(file_ids))
+
+    def listing_version(self) -> Hashable | None:
+        return self.around("listing_version", None, self.inner.listing_version)
 
     def debris(self) -> Iterator[Debris]:
         return self.around("debris", None, self.inner.debris)

@@ -23,6 +23,7 @@ class Latency(Intercepting):
 
     def __init__(self, inner: Backend, seconds: float, *, sleep: Callable[[float], object] = time.sleep) -> None:
         super().__init__(inner)
+        self.quick = False
         self._seconds = seconds
         self._sleep = sleep
 

@@ -337,3 +337,29 @@ class IndexReadOnce(LocalBackend):
 
 
 _indexes: dict[str, Any] = {}
+
+
+@mutant("caps.exact_listing")
+class ListsWhatIsHalfRemoved(MemoryBackend):
+    """Removes an entry's metadata only, as if it were killed there: what is left is listed."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        gone: set[str] = getattr(self._space, "gone", set())
+        found = {*super().list_ids(after, before)} | {
+            i for i in gone if (after is None or i > after) and (before is None or i < before)
+        }
+        return iter(sorted(found))
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        self._space.gone = getattr(self._space, "gone", set()) | {file_id}  # type: ignore[attr-defined]
+
+
+@mutant("caps.exact_listing")
+class VersionIsTheNewest(MemoryBackend):
+    """Takes a listing for current as long as its newest id is the same: what is deleted stays in it."""
+
+    capabilities = HONEST & ~Capability.ORDERED_LISTING
+
+    def listing_version(self) -> str | None:
+        return self._space.ids[-1] if self._space.ids else None

@@ -362,9 +362,9 @@ class SharesPosition(MemoryBackend):
 class ListsBlocks(FileStore):
     """Lists the space that a file takes."""
 
-    def _read_many(self, file_ids: Any) -> Any:
-        for file in super()._read_many(file_ids):
-            yield file.model_copy(update={"bytes": -(-file.bytes // 4096) * 4096})
+    def _walk(self, **options: Any) -> Any:
+        for files in super()._walk(**options):
+            yield [file.model_copy(update={"bytes": -(-file.bytes // 4096) * 4096}) for file in files]
 
 
 @mutant("content.size_equals_bytes_delivered")

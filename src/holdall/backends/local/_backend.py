@@ -7,7 +7,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from pydantic import Field
@@ -28,6 +29,7 @@ from holdall.backends.local._files import (
     open_in_entry,
     read_all,
 )
+from holdall.backends.local._filesystem import is_on_this_machine
 from holdall.backends.local._reaper import Reaper
 from holdall.backends.local._staging import STAGING, LocalStagedFile, move, new_name
 from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, StorageError, storage_error
@@ -51,6 +53,11 @@ _BASE = (
 # A sweep that takes a new directory before it is locked is rare; one that does so again and again is none.
 _ATTEMPTS = 10
 
+# Two changes may bear the same time: the kernel's clock for them ticks up to every 10 ms, and a time without a fraction
+# comes from a file system that keeps whole seconds.
+_GRAIN_NS = 50_000_000
+_COARSE_GRAIN_NS = 2_100_000_000
+
 
 class LocalBackend(Backend):
     """Entries below one directory. Directories are made 0700, files 0600.
@@ -71,6 +78,9 @@ class LocalBackend(Backend):
         self._fsync = fsync
         self.capabilities = _BASE | Capability.DURABLE if fsync else _BASE
         self._directory: Directory | None = _open_root(self._root, fsync=fsync)
+        self.quick = is_on_this_machine(self._root)
+        if self.quick:
+            self.capabilities |= Capability.EXACT_LISTING
         self._staging_directory: Directory | None = None
         self._reaper = Reaper()
 
@@ -126,6 +136,10 @@ class LocalBackend(Backend):
         first = 0 if after is None else bisect.bisect_right(found, after)
         last = len(found) if before is None else bisect.bisect_left(found, before)
         return iter(found[first:last])
+
+    def listing_version(self) -> Hashable | None:
+        # Entries come and go by one rename in the root, so nothing changes without changing its times.
+        return _version(os.fstat(self._held().fd), time.time_ns()) if self.quick else None
 
     def remove(self, file_id: str) -> None:
         root = self._held()
@@ -246,6 +260,13 @@ class LocalBackend(Backend):
 
     def _gone(self) -> StorageError:
         return StorageError(f"cannot use the store in {self._root}: the directory was removed; open the store again")
+
+
+def _version(status: os.stat_result, now_ns: int) -> Hashable | None:
+    """The state of a directory; None while it may change again without looking different."""
+    changed = max(status.st_ctime_ns, status.st_mtime_ns)
+    grain = _GRAIN_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_GRAIN_NS
+    return (status.st_ctime_ns, status.st_mtime_ns, status.st_nlink) if now_ns - changed >= grain else None
 
 
 def _is_removed(directory: Directory) -> bool:

@@ -1,7 +1,7 @@
 """Opening directories and files relative to a descriptor, never through a symbolic link.
 
-`O_NOFOLLOW` guards only the last part of a path (open(2)), so an entry's directory is opened by itself first: a link
-planted in the root leads nowhere. `openat2(2)` would do it in one call, but Python has no binding for it.
+`O_NOFOLLOW` guards only the last part of a path (open(2)), so where there is no openat2(2), an entry's directory is
+opened by itself first: a link planted in the root leads nowhere.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+
+from holdall.backends.local._openat2 import open_unlinked
 
 __all__ = [
     "DATA",
@@ -71,6 +73,13 @@ def open_in_entry(entry: str, name: str, dir_fd: int) -> int:
 
     `FileNotFoundError` if there is no such file, or a file or a link where the entry's directory would be.
     """
+    if open_unlinked is not None:
+        try:
+            return open_unlinked(dir_fd, f"{entry}/{name}".encode())
+        except OSError as error:
+            # A link or a file, in one place or the other, which means different things: looked at one by one.
+            if error.errno not in NOT_A_DIRECTORY:
+                raise
     passage = _open_passage(entry, dir_fd)
     try:
         return os.open(name, _READ, dir_fd=passage)

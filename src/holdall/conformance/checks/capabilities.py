@@ -258,6 +258,25 @@ def _settling(kit: Kit, seconds: float) -> None:
             raise broken(f"delete, wait {seconds} s (settle_seconds), list", "the file is gone", "it is listed")
 
 
+@check("caps.exact_listing", needs=Capability.EXACT_LISTING)
+def exact_listing(kit: Kit) -> None:
+    """Asked of the backend itself, whichever handle removed the entry, and by a handle that remembers it."""
+    other, remembering = kit.open(), kit.open(remembering=True)
+    files = [kit.put(b"%d" % n) for n in range(12)]
+    kit.settle()
+    expected = [f.id for f in files]
+    for n, file in enumerate(kit.random.sample(files, len(files))):
+        same_ids([f.id for f in remembering.list()], expected, "list() by a handle that has listed before")
+        (kit.store, other, remembering)[n % 3].delete(file.id)
+        expected.remove(file.id)
+        kit.settle()
+        did = f"delete file number {n} of {len(files)}"
+        for store in (kit.store, other, kit.open()):
+            if file.id in list(store.backend.list_ids()):
+                raise broken(f"{did}, then backend.list_ids()", "not its id", "its id")
+        same_ids([f.id for f in remembering.list()], expected, f"{did}, then list() by a handle that has listed before")
+
+
 @check("caps.persistent_means_new_process")
 def persistent_means_new_process(kit: Kit) -> None:
     """A new process reads what this one stored, and this one reads what another stored that has ended."""

@@ -136,6 +136,9 @@ def _whole_or_gone(kit: Kit, file_id: str, data: bytes, did: str) -> bool:
         content = store.get_content(file_id)
     except FileNotFound:
         expect(file_id in [f.id for f in store.list()], False, f"a file that is gone is listed, {did}")
+        if Capability.EXACT_LISTING in kit.capabilities:
+            kit.settle()
+            expect(file_id in list(store.backend.list_ids()), False, f"backend.list_ids() yields what is gone, {did}")
         return False
     except HoldallError as error:
         raise broken(f"get_content {did}", "all of it, or FileNotFound", show(error)) from error

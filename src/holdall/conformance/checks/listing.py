@@ -364,7 +364,8 @@ def filter_equals_filtering_all(kit: Kit) -> None:
 @check("list.other_handle_sees_create_and_delete")
 def other_handle_sees_create_and_delete(kit: Kit) -> None:
     """A handle that has listed already watches another create and delete, many times within a second."""
-    watcher = kit.open()
+    # As applications have it: what a handle remembers must not hide what happened.
+    watcher = kit.open(remembering=True)
     settle = kit.store.backend.limits.settle_seconds
     expected = _ids(_make(kit, 3))
     _watch(watcher, expected, settle, "a first list() through a second handle")

@@ -1,0 +1,123 @@
+"""The metadata of a store's files: read, decoded, and remembered, for it never changes.
+
+What is remembered saves listings the reading, where being listed proves that an entry is still there
+(`Capability.EXACT_LISTING`). A single file is always read anew: that is how its presence is checked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+from holdall import ids
+from holdall._skipped import Skipped
+from holdall.backend import Backend, Capability
+from holdall.errors import CorruptMetadata, FileNotFound
+from holdall.model import FileObject, decode_meta
+
+__all__ = ["DEFAULT_REMEMBERED", "Metadata"]
+
+DEFAULT_REMEMBERED = 100_000
+"""At most this many, of about 1 KiB each."""
+
+# Larger documents are the caller's own metadata, up to 64 KiB, which nobody asked to have in memory.
+_LARGEST_REMEMBERED_BYTES = 2048
+
+_NOTHING: Mapping[str, FileObject] = {}
+
+
+class Metadata:
+    """Reads files' metadata from a backend. Safe in many threads."""
+
+    def __init__(self, backend: Backend, remembered: int = DEFAULT_REMEMBERED) -> None:
+        """`remembered` is how many files are kept in memory at most; 0: none."""
+        self.most = remembered
+        self._backend = backend
+        self._skipped = Skipped()
+        self._exact = Capability.EXACT_LISTING in backend.capabilities
+        self._files: dict[str, FileObject] = {}
+        self._lock = threading.Lock()
+
+    def last(self, file_id: str) -> FileObject | None:
+        """What was read last, if that is remembered; the file may be gone."""
+        return self._files.get(file_id)
+
+    def read(self, file_id: str) -> FileObject:
+        """What is known about a file, expired or not. Raises `FileNotFound`, `CorruptMetadata`."""
+        try:
+            raw = self._backend.read_meta(file_id)
+            file = decode_meta(raw, file_id)
+        except BaseException:
+            self._files.pop(file_id, None)
+            raise
+        self.remember(file, len(raw))
+        return file
+
+    def read_listed(
+        self, file_ids: Sequence[str], found: list[FileObject], fresh: Mapping[str, FileObject] = _NOTHING
+    ) -> None:
+        """Append the files of ids that were listed just now, in this order; `fresh` are those just read. Absent ones
+        are left out, and corrupt ones, which are logged. If the storage fails half-way, those before are appended.
+        """
+        sources = [source for source in (fresh, self._files if self._exact else None) if source]
+        if not sources:
+            for file in self._read(file_ids):
+                found.append(file)  # noqa: PERF402 - what an error leaves behind is not said of extend
+            return
+        known = list(map(sources[0].get, file_ids))
+        if len(sources) > 1:
+            known = [file or sources[1].get(i) for i, file in zip(file_ids, known, strict=True)]
+        read: dict[str, FileObject] = {}
+        whole = False
+        try:
+            if None in known:
+                for file in self._read([i for i, file in zip(file_ids, known, strict=True) if file is None]):
+                    read[file.id] = file
+            whole = True
+        finally:
+            if whole and not read and None not in known:
+                found += known  # type: ignore[arg-type] # there is no None among them
+            else:
+                for file_id, before in zip(file_ids, known, strict=True):
+                    if (there := before or read.get(file_id)) is not None:
+                        found.append(there)
+                    elif not whole:
+                        break
+
+    def remember(self, file: FileObject, size: int) -> None:
+        """Keep the file, whose document has `size` bytes, if it can be told from every other by its id.
+
+        An id from elsewhere may be deleted and given to another file.
+        """
+        files, file_id = self._files, file.id
+        if file_id not in files:
+            if size > _LARGEST_REMEMBERED_BYTES or not ids.has_minted_form(file_id):
+                return
+            if len(files) >= self.most:
+                if not self.most:
+                    return
+                self._make_room()
+        files[file_id] = file
+
+    def forget(self, file_id: str) -> None:
+        """Of a file that was deleted."""
+        self._files.pop(file_id, None)
+
+    def _read(self, file_ids: Sequence[str]) -> Iterator[FileObject]:
+        for file_id, raw in self._backend.read_metas(file_ids):
+            try:
+                file = decode_meta(raw, file_id)
+            except CorruptMetadata as error:
+                self._skipped.report(file_id, error)
+                continue
+            except FileNotFound:
+                continue  # of another store in the same storage
+            self.remember(file, len(raw))
+            yield file
+
+    def _make_room(self) -> None:
+        """Let go of the eighth that has been kept longest."""
+        with self._lock:
+            # A copy in one step, since other threads go on adding.
+            for file_id in list(self._files)[: max(self.most // 8, 1)]:
+                self._files.pop(file_id, None)
