@@ -99,7 +99,7 @@ def test_list_prints_every_promise_and_tests_nothing(environment):
     done = holdall_conformance(environment, "--list")
 
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 97
+    assert len(done.stdout.splitlines()) == 98
     assert "content.ranges" in done.stdout
 
 
@@ -194,7 +194,7 @@ def test_pytest_runs_the_same_checks_on_a_url(pytester):
 
     report = run("memory://", only=["content"])
     assert result.ret == 0
-    result.assert_outcomes(passed=13, skipped=2, deselected=82)
+    result.assert_outcomes(passed=13, skipped=2, deselected=83)
     # pytest decides which comes first.
     result.stdout.fnmatch_lines(
         [report.verdict_line().split(" · ")[0] + "*", "*not declared: PERSISTENT is not declared"]
@@ -227,7 +227,7 @@ def test_author_subclasses_the_suite(pytester):
     result = pytester.runpytest_subprocess("-q", "--holdall-only", "list.empty,content.ranges")
 
     assert result.ret == 0
-    result.assert_outcomes(passed=2, deselected=95)
+    result.assert_outcomes(passed=2, deselected=96)
     result.stdout.fnmatch_lines(["*core 2/2: CONFORMANT*"])
 
 

@@ -237,7 +237,7 @@ class Lagging(MemoryBackend):
         return iter(sorted(shown))
 
 
-@mutant("caps.limits_are_real", "caps.undeclared_operation_refused")
+@mutant("caps.exact_listing", "caps.limits_are_real", "caps.undeclared_operation_refused")
 class SettlesLater(Lagging):
     """Listings take longer to settle than declared."""
 
@@ -246,6 +246,7 @@ class SettlesLater(Lagging):
 
 
 @mutant(
+    "caps.exact_listing",
     "list.other_handle_sees_create_and_delete",
     "list.pages_cover_exactly_once",
     "list.more_than_1000",

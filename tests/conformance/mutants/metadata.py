@@ -30,9 +30,9 @@ class _Remembers(FileStore):
         file = super().get(file_id)
         return file.model_copy(update={self.field: self._known.get(file_id)})
 
-    def _read_many(self, file_ids: Any) -> Any:
-        for file in super()._read_many(file_ids):
-            yield file.model_copy(update={self.field: self._known.get(file.id)})
+    def _walk(self, **options: Any) -> Any:
+        for files in super()._walk(**options):
+            yield [file.model_copy(update={self.field: self._known.get(file.id)}) for file in files]
 
 
 @mutant("metadata.survives_reopen", "metadata.list_equals_get_equals_create")
@@ -223,8 +223,8 @@ class AbsentIsEmpty(FileStore):
     def get(self, file_id: str) -> FileObject:
         return _with_metadata(super().get(file_id))
 
-    def _guarded_walk(self, files: Any, purpose: Any) -> Any:
-        return map(_with_metadata, super()._guarded_walk(files, purpose))
+    def _walk(self, **options: Any) -> Any:
+        return ([_with_metadata(file) for file in files] for files in super()._walk(**options))
 
 
 def _with_metadata(file: FileObject) -> FileObject:
