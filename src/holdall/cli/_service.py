@@ -27,6 +27,8 @@ class Service:
     hosts: list[str] | None
     grace_seconds: int
     sweep_seconds: float
+    max_upload_bytes: int | None
+    """See `create_app`. The largest file that comes at once is in the URL."""
     metrics_host: str
     metrics_port: int | None
     as_json: bool
@@ -58,6 +60,7 @@ def run(
         keys=Keys.from_environment(),
         hosts=service.hosts,
         sweep_seconds=service.sweep_seconds,
+        max_upload_bytes=service.max_upload_bytes,
         metrics=metrics,
         background=background,
     )

@@ -6,7 +6,7 @@ import re
 
 from holdall.errors import InvalidRequest
 
-__all__ = ["human_size", "iso_time", "parse_duration", "parse_metadata", "parse_range", "visible"]
+__all__ = ["human_size", "iso_time", "parse_duration", "parse_metadata", "parse_range", "parse_size", "visible"]
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -71,6 +71,23 @@ def parse_duration(option: str, text: str) -> int:
     if not plain.isascii() or not _DURATION(plain) or len(plain) > _LONGEST_NUMBER:
         raise InvalidRequest(f"{option} is {text!r}; write a time such as 90s, 15m, 2h, 7d or 1h30m")
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", plain))
+
+
+def parse_size(option: str, text: str) -> int:
+    """A size in bytes, 1 or more: `1000`, `64MiB`, `2GB`. Raises `InvalidRequest` naming the option.
+
+    >>> parse_size("--max-bytes", "64MiB")
+    67108864
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError  # noqa: PLC0415
+
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size < 1:
+        raise InvalidRequest(f"{option} is {text!r}; write a size such as 64MiB or 2GiB")
+    return size
 
 
 def parse_range(text: str) -> tuple[int, int | None]:

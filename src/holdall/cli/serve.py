@@ -13,7 +13,7 @@ import typer
 
 from holdall.cli import _errors
 from holdall.cli._app import Debug, Settings, Store, app
-from holdall.cli._text import parse_duration
+from holdall.cli._text import parse_duration, parse_size
 from holdall.errors import HoldallError, NotSupported
 
 if TYPE_CHECKING:
@@ -34,15 +34,41 @@ def serve(
     ctx: typer.Context,
     *,
     url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The store; by default that of --store.")] = None,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="The port; 0: any that is free.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="How many processes serve; one that dies is replaced.")] = 1,
+    host: Annotated[
+        str, typer.Option("--host", envvar="HOLDALL_SERVE_HOST", help="The address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option("--port", envvar="HOLDALL_SERVE_PORT", min=0, max=65_535, help="The port; 0: any that is free."),
+    ] = 8000,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="HOLDALL_SERVE_WORKERS", min=1, help="How many processes serve; one that dies is replaced."
+        ),
+    ] = 1,
     grace: Annotated[
-        int, typer.Option("--grace", min=0, help="How many seconds transfers may go on once it is told to stop.")
+        int,
+        typer.Option(
+            "--grace",
+            envvar="HOLDALL_SERVE_GRACE",
+            min=0,
+            help="How many seconds transfers may go on once it is told to stop.",
+        ),
     ] = 30,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HOLDALL_SERVE_MAX_BYTES",
+            metavar="SIZE",
+            help="The largest file, such as 2GiB.",
+            show_default="that of the store; 8GiB in parts",
+        ),
+    ] = None,
     sweep_every: Annotated[
         str,
         typer.Option(
+            envvar="HOLDALL_SERVE_SWEEP_EVERY",
             metavar="TIME",
             help="How often to remove expired files, and leftovers older than an hour: 90s, 15m, 1h30m; 0: never.",
         ),
@@ -50,14 +76,26 @@ def serve(
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, help="Another port, on which to answer with metrics for Prometheus.", show_default="none"
+            envvar="HOLDALL_SERVE_METRICS_PORT",
+            min=0,
+            max=65_535,
+            help="Another port, on which to answer with metrics for Prometheus.",
+            show_default="none",
         ),
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(help="The address of that port; whoever reaches it may read the metrics.")
+        str,
+        typer.Option(
+            envvar="HOLDALL_SERVE_METRICS_HOST",
+            help="The address of that port; whoever reaches it may read the metrics.",
+        ),
     ] = "127.0.0.1",
     log_format: Annotated[
-        _LogFormat, typer.Option(help="How what happens is told: a line of text, or an object of JSON, for each.")
+        _LogFormat,
+        typer.Option(
+            envvar="HOLDALL_SERVE_LOG_FORMAT",
+            help="How what happens is told: a line of text, or an object of JSON, for each.",
+        ),
     ] = _LogFormat.TEXT,
     store: Store = None,
     _debug: Debug = False,
@@ -81,12 +119,14 @@ def serve(
             f"without API keys, {host} would let in everybody; make one with 'holdall key', or listen on 127.0.0.1",
             param_hint="--host",
         )
+    most = None if max_bytes is None else parse_size("--max-bytes", max_bytes)
     service = Service(
-        url=_url_of(next((given for given in (url, store, settings.store) if given is not None), None)),
+        url=_url_of(next((given for given in (url, store, settings.store) if given is not None), None), most),
         hosts=None if keys else sorted({*_THIS_MACHINE, host}),
         grace_seconds=grace,
         # Together they sweep as often as one would.
         sweep_seconds=parse_duration("--sweep-every", sweep_every) * workers,
+        max_upload_bytes=most,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
         as_json=log_format is _LogFormat.JSON,
@@ -103,11 +143,12 @@ def serve(
                 raise typer.Exit(_errors.FAILED)
 
 
-def _url_of(given: str | None) -> str:
+def _url_of(given: str | None, max_bytes: int | None) -> str:
     from holdall.opening import default_url  # noqa: PLC0415
     from holdall.url import StoreURL  # noqa: PLC0415
 
-    return (default_url() if given is None else StoreURL.parse(given)).reveal()
+    found = default_url() if given is None else StoreURL.parse(given)
+    return (found if max_bytes is None else found.with_options({"max_bytes": str(max_bytes)})).reveal()
 
 
 @contextlib.contextmanager
