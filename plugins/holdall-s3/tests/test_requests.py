@@ -124,6 +124,17 @@ def test_turns_of_the_loop(store: FileStore, monkeypatch: pytest.MonkeyPatch) ->
     assert len(turns) == 5
 
 
+def test_metadata_of_many_share_a_turn(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 17 entries and one that is absent, in the order asked for, take three turns of the loop."""
+    ids = [store.create(f"{n}", b"", purpose="batch").id for n in range(17)]
+    started: list[object] = []
+    start = Client.start
+    monkeypatch.setattr(Client, "start", lambda self, coroutine: started.append(0) or start(self, coroutine))
+    asked = [ids[16], "file-absent", *ids[:16]]
+    assert [file_id for file_id, _ in store.backend.read_metas(asked)] == [ids[16], *ids[:16]]
+    assert len(started) == 3
+
+
 def test_a_page_is_read_at_once(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The metadata of a page of 20, and of the file after it, are all on their way before the first is waited for."""
     for n in range(21):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 import re
 from collections import deque
@@ -32,6 +34,8 @@ _LONGEST_SIGNATURE_SECONDS = 7 * 86_400
 # Small requests wait for the network, and take next to no memory.
 # A page of 20, with the file after it that tells of more, is read in one go.
 _READERS = 24
+# Read by one hand-over to the client's loop, and by one back.
+_TOGETHER = 8
 
 
 class S3Backend(Backend):
@@ -92,18 +96,22 @@ class S3Backend(Backend):
         return read_meta(self._client, self._keys, file_id)
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        under_way: deque[tuple[str, Pending[bytes]]] = deque()
+        ids = iter(file_ids)
+        under_way: deque[tuple[list[str], Pending[list[bytes | BaseException]]]] = deque()
         try:
-            for file_id in file_ids:
-                request = self._client.read(self._keys.meta(file_id), f"read {file_id}", file_id)
-                under_way.append((file_id, self._client.start(request)))
-                if len(under_way) >= _READERS:
+            while group := list(itertools.islice(ids, _TOGETHER)):
+                under_way.append((group, self._client.start(self._read_together(group))))
+                if len(under_way) * _TOGETHER >= _READERS:
                     yield from _first_of(under_way)
             while under_way:
                 yield from _first_of(under_way)
         finally:
             for _, pending in under_way:
                 pending.stop()
+
+    async def _read_together(self, file_ids: list[str]) -> list[bytes | BaseException]:
+        reads = (self._client.read(self._keys.meta(i), f"read {i}", i) for i in file_ids)
+        return await asyncio.gather(*reads, return_exceptions=True)
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         key, retries = self._keys.data(file_id), self._options.retries
@@ -140,9 +148,12 @@ class S3Backend(Backend):
         self._client.close()
 
 
-def _first_of(under_way: deque[tuple[str, Pending[bytes]]]) -> Iterator[tuple[str, bytes]]:
-    file_id, pending = under_way.popleft()
-    try:
-        yield file_id, pending.result()
-    except FileNotFound:
-        return
+def _first_of(
+    under_way: deque[tuple[list[str], Pending[list[bytes | BaseException]]]],
+) -> Iterator[tuple[str, bytes]]:
+    file_ids, pending = under_way.popleft()
+    for file_id, found in zip(file_ids, pending.result(), strict=True):
+        if isinstance(found, bytes):
+            yield file_id, found
+        elif not isinstance(found, FileNotFound):
+            raise found
