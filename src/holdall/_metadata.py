@@ -6,7 +6,6 @@ What is remembered saves listings the reading, where being listed proves that an
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from holdall import ids
@@ -36,7 +35,6 @@ class Metadata:
         self._skipped = Skipped()
         self._exact = Capability.EXACT_LISTING in backend.capabilities
         self._files: dict[str, FileObject] = {}
-        self._lock = threading.Lock()
 
     def last(self, file_id: str) -> FileObject | None:
         """What was read last, if that is remembered; the file may be gone."""
@@ -117,7 +115,6 @@ class Metadata:
 
     def _make_room(self) -> None:
         """Let go of the eighth that has been kept longest."""
-        with self._lock:
-            # A copy in one step, since other threads go on adding.
-            for file_id in list(self._files)[: max(self.most // 8, 1)]:
-                self._files.pop(file_id, None)
+        # A copy in one step, since other threads go on adding; two that do this at once only make more room.
+        for file_id in list(self._files)[: max(self.most // 8, 1)]:
+            self._files.pop(file_id, None)

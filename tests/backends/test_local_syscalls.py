@@ -164,6 +164,10 @@ def test_a_sync_that_fails_fails_the_delete(strace, root, victim, check_store, l
 
 _COSTS = """
 store.get(victim)
+many = holdall.open_store(root + "/many", fsync=False)
+for n in range(20):
+    many.create("a", b"a", purpose="batch")
+new = holdall.open_store(root + "/many", fsync=False)
 def mark():
     os.write(1, b"mark")
 for call in (
@@ -171,6 +175,8 @@ for call in (
     lambda: store.get(victim),
     lambda: store.get_content(victim),
     lambda: store.backend.list_ids(),
+    lambda: new.list(),
+    lambda: new.list(),
     lambda: store.delete(victim),
 ):
     mark()
@@ -194,7 +200,7 @@ def test_calls_into_the_kernel(strace, root, victim):
         # Memory is not what this is about, and a call that was interrupted is shown in two lines.
         elif not call.strip().startswith(("mmap", "munmap", "mprotect", "brk", "<...", "+++", "---")):
             parts[-1] += 1
-    create, get, content, listing, delete = parts[1:-1]
+    create, get, content, listing, files, again, delete = parts[1:-1]
     steps = 2 if _files.open_unlinked is None else 0
     # mkdir; open, lock, fstat, write, close of data; open, write, close of metadata; rename.
     assert create <= 10
@@ -204,5 +210,8 @@ def test_calls_into_the_kernel(strace, root, victim):
     assert content <= 7 + 2 * steps
     # open, dup, fstat, lseek and two getdents, close, close; the C library adds its own.
     assert listing <= 12
+    # list_ids and the root's times; each file as by get. Then nothing is read again.
+    assert files <= 13 + 20 * (3 + steps)
+    assert again <= 13
     # get; open entry, stat, close entry; rename.
     assert delete <= 7 + steps

@@ -53,6 +53,7 @@ class SQLiteBackend(Backend):
         | Capability.EXCLUSIVE_REMOVE
         | Capability.RANGED_READS
         | Capability.ORDERED_LISTING
+        | Capability.EXACT_LISTING
         | Capability.SHARED
         | Capability.PERSISTENT
     )
