@@ -6,7 +6,7 @@ What is remembered saves listings the reading, where being listed proves that an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from holdall import ids
 from holdall._skipped import Skipped
@@ -57,30 +57,29 @@ class Metadata:
         """Append the files of ids that were listed just now, in this order; `fresh` are those just read. Absent ones
         are left out, and corrupt ones, which are logged. If the storage fails half-way, those before are appended.
         """
-        sources = [source for source in (fresh, self._files if self._exact else None) if source]
-        if not sources:
-            for file in self._read(file_ids):
-                found.append(file)  # noqa: PERF402 - what an error leaves behind is not said of extend
+        known = self._known(file_ids, fresh)
+        unknown = [i for i, file in zip(file_ids, known, strict=True) if file is None]
+        if len(unknown) == len(known):
+            self._read(file_ids, found)
             return
-        known = list(map(sources[0].get, file_ids))
-        if len(sources) > 1:
-            known = [file or sources[1].get(i) for i, file in zip(file_ids, known, strict=True)]
-        read: dict[str, FileObject] = {}
-        whole = False
+        read: list[FileObject] = []
+        failed = True
         try:
-            if None in known:
-                for file in self._read([i for i, file in zip(file_ids, known, strict=True) if file is None]):
-                    read[file.id] = file
-            whole = True
+            self._read(unknown, read)
+            failed = False
         finally:
-            if whole and not read and None not in known:
-                found += known  # type: ignore[arg-type] # there is no None among them
-            else:
-                for file_id, before in zip(file_ids, known, strict=True):
-                    if (there := before or read.get(file_id)) is not None:
-                        found.append(there)
-                    elif not whole:
-                        break
+            by_id = {file.id: file for file in read}
+            for file_id, before in zip(file_ids, known, strict=True):
+                if (file := before or by_id.get(file_id)) is not None:
+                    found.append(file)
+                elif failed:
+                    break
+
+    def _known(self, file_ids: Sequence[str], fresh: Mapping[str, FileObject]) -> list[FileObject | None]:
+        known: list[FileObject | None] = list(map(self._files.get, file_ids)) if self._exact else [None] * len(file_ids)
+        if fresh:
+            return [fresh.get(i) or file for i, file in zip(file_ids, known, strict=True)]
+        return known
 
     def remember(self, file: FileObject, size: int) -> None:
         """Keep the file, whose document has `size` bytes, if it can be told from every other by its id.
@@ -101,7 +100,7 @@ class Metadata:
         """Of a file that was deleted."""
         self._files.pop(file_id, None)
 
-    def _read(self, file_ids: Sequence[str]) -> Iterator[FileObject]:
+    def _read(self, file_ids: Sequence[str], found: list[FileObject]) -> None:
         for file_id, raw in self._backend.read_metas(file_ids):
             try:
                 file = decode_meta(raw, file_id)
@@ -111,7 +110,7 @@ class Metadata:
             except FileNotFound:
                 continue  # of another store in the same storage
             self.remember(file, len(raw))
-            yield file
+            found.append(file)
 
     def _make_room(self) -> None:
         """Let go of the eighth that has been kept longest."""
