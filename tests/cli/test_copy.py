@@ -1,4 +1,4 @@
-"""`copy`: what the command says and how it ends; what it does is in tests/test_transfer.py."""
+"""`copy`: what the command says and how it ends; what it does is in tests/transfer."""
 
 from __future__ import annotations
 

@@ -364,8 +364,7 @@ def filter_equals_filtering_all(kit: Kit) -> None:
 @check("list.other_handle_sees_create_and_delete")
 def other_handle_sees_create_and_delete(kit: Kit) -> None:
     """A handle that has listed already watches another create and delete, many times within a second."""
-    # As applications have it: what a handle remembers must not hide what happened.
-    watcher = kit.open(remembering=True)
+    watcher = kit.open(remembering=True)  # as applications have it: memory must not hide what happened
     settle = kit.store.backend.limits.settle_seconds
     expected = _ids(_make(kit, 3))
     _watch(watcher, expected, settle, "a first list() through a second handle")
