@@ -31,6 +31,20 @@ def _children(process):
     return found
 
 
+def _is_ready(pid):
+    """Whether a worker serves: from then on its output is where its errors are, for nobody reads it."""
+    try:
+        return len({os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (1, 2)}) == 1
+    except OSError:
+        return False
+
+
+def _both(process):
+    """The two workers, when both serve."""
+    until(lambda: [_is_ready(pid) for pid in _children(process)] == [True, True])
+    return _children(process)
+
+
 def _has_ended(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -53,8 +67,7 @@ def _is_closed(address):
 def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve, store):
     """Every request that comes is answered, and what was acknowledged is there."""
     process, address, _ = serve(*TWO)
-    until(lambda: len(_children(process)) == 2)
-    before = _children(process)
+    before = _both(process)
     stored = []
     for n in range(10):
         if n == 3:
@@ -62,9 +75,9 @@ def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve
             until(lambda: _has_ended(before[0]))
         answer = httpx.post(f"{address}/v1/files", files={"file": (f"{n}", b"x")}, data={"purpose": "batch"})
         stored.append(answer.raise_for_status().json()["id"])
-    until(lambda: len(_children(process)) == 2)
-    assert before[0] not in _children(process)
-    assert before[1] in _children(process)
+    after = _both(process)
+    assert before[0] not in after
+    assert before[1] in after
     assert sorted(file.id for file in store) == sorted(stored)
     process.terminate()
     assert f"worker {before[0]} ended (killed by SIGKILL); another takes its place" in process.stderr.read()
@@ -92,8 +105,7 @@ def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, n
 def test_transfers_that_take_too_long_are_dropped(serve, store, how):
     """When the time is over, or at a second signal: nothing of them is stored, and all processes have ended."""
     process, address, _ = serve(*TWO, "--grace", "1" if how == "--grace 1" else "600")
-    until(lambda: len(_children(process)) == 2)
-    workers = _children(process)
+    workers = _both(process)
     with _connect(address) as connection:
         begin_upload(connection, b"x" * 2_000_000, sent=1_000_000)
         until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
@@ -109,8 +121,7 @@ def test_transfers_that_take_too_long_are_dropped(serve, store, how):
 def test_workers_end_when_who_watches_them_is_killed(serve):
     """They are nobody's then, and would hold the port for ever."""
     process, address, _ = serve(*TWO)
-    until(lambda: len(_children(process)) == 2)
-    workers = _children(process)
+    workers = _both(process)
     process.kill()
     process.wait()
     until(lambda: all(_has_ended(pid) for pid in workers))
@@ -120,8 +131,7 @@ def test_workers_end_when_who_watches_them_is_killed(serve):
 def test_nothing_of_the_store_stands_in_what_others_can_see(serve, store):
     """The command line of a worker has neither its URL nor a key."""
     process, _, _ = serve(*TWO, HOLDALL_API_KEYS="ann:sk-secret")
-    until(lambda: len(_children(process)) == 2)
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in _children(process)]
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in _both(process)]
     assert ["holdall.cli._worker" in line for line in lines] == [True, True]
     assert [text for text in (store.url.path, "sk-secret") if text in "".join(lines)] == []
 
@@ -142,7 +152,7 @@ def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path
     """Counts do not go back when a worker is killed; what they are kept in is removed at the end."""
     process, address, line = serve(*TWO, "--metrics-port", "0", TMPDIR=str(tmp_path))
     metrics = re.search(r"metrics at (\S+)$", line.strip())[1]
-    until(lambda: len(_children(process)) == 2)
+    killed, _ = _both(process)
 
     def count():
         found = re.search(
@@ -153,7 +163,6 @@ def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path
     for _ in range(8):
         assert httpx.get(f"{address}/v1/files").status_code == 200
     until(lambda: count() == 8)
-    killed = _children(process)[0]
     os.kill(killed, signal.SIGKILL)
     until(lambda: _has_ended(killed))
     httpx.get(f"{address}/v1/files")
@@ -195,14 +204,13 @@ def test_a_worker_that_cannot_start_later_is_tried_until_it_can(serve, tmp_path)
     (tmp_path / "site").mkdir()
     broken = tmp_path / "site" / "sitecustomize.py"
     process, address, _ = serve(*TWO, PYTHONPATH=str(tmp_path / "site"))
-    until(lambda: len(_children(process)) == 2)
+    killed, _ = _both(process)
     broken.write_text("import os, sys\n'holdall.cli._worker' in sys.orig_argv and os._exit(3)\n")
-    killed = _children(process)[0]
     os.kill(killed, signal.SIGKILL)
     for line in process.stderr:
         if "exit code 3" in line:
             break
     assert httpx.get(f"{address}/v1/files").status_code == 200
     broken.unlink()
-    until(lambda: len(_children(process)) == 2)
+    _both(process)
     assert httpx.get(f"{address}/v1/files").status_code == 200

@@ -20,27 +20,22 @@ TENANT = "holdall.tenant"
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 
 
-class _Authenticator:
-    """A FastAPI dependency: the tenant of the key in `Authorization: Bearer`."""
+def authenticator(keys: Keys) -> Callable[..., Coroutine[Any, Any, str]]:
+    """The dependency for `create_router` that lets in who has one of these keys, and says which tenant it is."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
-    async def __call__(
-        self, request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    # A function, not an object to be called: older versions of FastAPI cannot read the annotations of the latter.
+    async def tenant_of(
+        request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> str:
         if bearer is None:
             raise _refused("You didn't provide an API key: send it in the header 'Authorization: Bearer KEY'.")
-        tenant = self._keys.tenant_of(bearer.credentials)
+        tenant = keys.tenant_of(bearer.credentials)
         if tenant is None:
             raise _refused("Incorrect API key provided.")
         request.scope[TENANT] = tenant
         return tenant
 
-
-def authenticator(keys: Keys) -> _Authenticator:
-    """The dependency for `create_router` that lets in who has one of these keys, and says which tenant it is."""
-    return _Authenticator(keys)
+    return tenant_of
 
 
 def _refused(message: str) -> APIError:
