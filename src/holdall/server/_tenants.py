@@ -25,6 +25,8 @@ from holdall.wrappers._base import Wrapper
 __all__ = ["Stores", "UploadsOf"]
 
 DEFAULT_MOST_OPEN = 64
+# The largest page: about 10 MiB for each store that is open.
+_REMEMBERED_OF_A_TENANT = 10_000
 _NO_FILE = "file-" + "0" * 32
 
 T = TypeVar("T")
@@ -179,7 +181,8 @@ class Stores:
         if quota is not None:
             ledger = self._ledgers.setdefault(tenant, Ledger())
             backend = Metered(backend, ledger, quota, uploads_backend(backend, url))
-        return FileStore(backend, url=url, max_bytes=root.max_bytes)
+        remember = root.remember if tenant is None else _REMEMBERED_OF_A_TENANT
+        return FileStore(backend, url=url, max_bytes=root.max_bytes, remember=remember)
 
     async def _close_idle(self) -> None:
         with anyio.CancelScope(shield=True):
