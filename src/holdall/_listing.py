@@ -82,20 +82,27 @@ class Listing:
         # Ids from elsewhere are spread over the whole range of text, those of holdall lie in a narrow one: two looks
         # outside of it find them, at any size of the store. One that lies inside by chance could be told from ours
         # only by looking at every id; its place is that of its text.
-        below = list(self._backend.list_ids(before=first))
         above = list(self._backend.list_ids(after=last))
+        rest: Iterator[str] = iter(())
+        if order == "asc" and after is None:
+            # From the beginning, the look below and the listing itself are one.
+            below, rest = _divided(self._backend.list_ids(), first)
+        else:
+            below = list(self._backend.list_ids(before=first))
         places, fresh = self._places([*below, *above])
         if after is not None and after not in places.created_at and not first <= after <= last:
             raise _unknown_cursor(after)
         floor, ceiling = (below[-1] if below else None), (above[0] if above else None)
-        if order == "asc":
-            start = floor if after is None else max(floor or "", places.own_start(after))
-            own = self._backend.list_ids(after=start, before=ceiling)
-        else:
+        own: Iterator[str]
+        if order == "desc":
             ends = [end for end in (ceiling, None if after is None else places.own_stop(after)) if end is not None]
             own = _descending(
                 self._backend, now_ms, floor=floor, before=min(ends, default=None), wanted=hint or _LARGEST_BATCH
             )
+        elif after is None:
+            own = itertools.takewhile(lambda i: i <= last, rest)
+        else:
+            own = self._backend.list_ids(after=max(floor or "", places.own_start(after)), before=ceiling)
         return places.merged(own, after, order), fresh
 
     def _by_looking_at_all(
@@ -201,6 +208,16 @@ def page_of(batches: Iterator[list[FileObject]], limit: int | None) -> FilePage:
         first_id=data[0].id if data else None,
         last_id=data[-1].id if data else None,
     )
+
+
+def _divided(ids: Iterator[str], at: str) -> tuple[list[str], Iterator[str]]:
+    """Those before `at`, and the others, which are still to come."""
+    before: list[str] = []
+    for file_id in ids:
+        if file_id >= at:
+            return before, itertools.chain([file_id], ids)
+        before.append(file_id)
+    return before, iter(())
 
 
 def _unknown_cursor(after: str) -> InvalidRequest:

@@ -91,6 +91,22 @@ def test_a_page_costs_what_it_holds(store, proxy: Proxy):
     assert asked["GET meta.json"] <= 21
 
 
+def test_listing_again_reads_nothing(store, proxy: Proxy):
+    """What was read before is not read again, unless another process has made it; what another removed is left out."""
+    with open_store(store.url) as other:
+        ids = [other.create(f"{n}", b"", purpose="user_data").id for n in range(30)]
+        listed = []
+        first = collections.Counter(proxy.counted(lambda: listed.append([f.id for f in store.list()])))
+        assert first["GET meta.json"] == 30
+        again = proxy.counted(lambda: listed.append([f.id for f in store.list()]))
+        assert set(again) == {"GET list-type"}
+        other.delete(ids[7])
+        new = other.create("new", b"", purpose="user_data").id
+        last = collections.Counter(proxy.counted(lambda: listed.append([f.id for f in store.list()])))
+        assert last["GET meta.json"] == 1
+        assert listed == [ids, ids, [*ids[:7], *ids[8:], new]]
+
+
 def test_opening_asks_nothing(weed_s3: Server, proxy: Proxy, prefix):
     """A store can be opened where no server answers yet."""
     assert proxy.counted(lambda: open_store(weed_s3.url(prefix, port=proxy.server_port)).close()) == []

@@ -89,6 +89,20 @@ def test_a_page_of_many(store: FileStore) -> None:
         assert sent == ["ListObjectsV2"]
 
 
+def test_listing_again_reads_nothing(store: FileStore) -> None:
+    """What was read before is not read again, unless another process has made it; what another removed is left out."""
+    ids = [store.create(f"{n}", b"", purpose="batch").id for n in range(30)]
+    with holdall.open_store(store.url) as other:
+        assert [f.id for f in other.list()] == ids
+        with watched(other) as sent:
+            assert [f.id for f in other.list()] == ids
+            assert set(sent) == {"ListObjectsV2"}
+            store.delete(ids[7])
+            new = store.create("new", b"", purpose="batch").id
+            assert [f.id for f in other.list()] == [*ids[:7], *ids[8:], new]
+            assert sent.of("GetObject") == 1
+
+
 def test_range_is_asked_for_as_such(store: FileStore) -> None:
     """Of a large file, a small range in the middle is one GET whose body has only that."""
     data = bytes(range(256)) * 8192

@@ -31,6 +31,7 @@ _LONGEST_SIGNED_SECONDS = 7 * 86_400
 _ALWAYS = (
     Capability.ATOMIC_PUBLISH
     | Capability.RANGED_READS
+    | Capability.EXACT_LISTING
     | Capability.SHARED
     | Capability.PERSISTENT
     | Capability.PORTABLE_LAYOUT

@@ -44,7 +44,9 @@ os.register_at_fork(after_in_child=_after_fork)
 class MemoryBackend(ObstoreBackend):
     """`memory+obstore://` is private to the store that opened it; `memory+obstore://name` is shared in the process."""
 
-    capabilities = Capability.ATOMIC_PUBLISH | Capability.EXCLUSIVE_REMOVE | Capability.RANGED_READS
+    capabilities = (
+        Capability.ATOMIC_PUBLISH | Capability.EXCLUSIVE_REMOVE | Capability.RANGED_READS | Capability.EXACT_LISTING
+    )
 
     class Options(BackendOptions):
         """There are none."""

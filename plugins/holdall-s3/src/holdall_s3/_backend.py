@@ -49,6 +49,7 @@ class S3Backend(Backend):
         Capability.ATOMIC_PUBLISH
         | Capability.RANGED_READS
         | Capability.ORDERED_LISTING
+        | Capability.EXACT_LISTING
         | Capability.SHARED
         | Capability.PERSISTENT
         | Capability.PORTABLE_LAYOUT
