@@ -17,9 +17,9 @@ import pytest
 from tests.server._serving import KEY, answer_to, begin_upload, serving, until
 
 import holdall
-from holdall import FileStore
+from holdall import AsyncFileStore, FileStore
 from holdall.backends.memory import MemoryBackend
-from holdall.server import Keys, Quota, create_app
+from holdall.server import Keys, Quota, create_app, sweeping
 from holdall.server._places import PREFIX
 from holdall.server._sweeper import Sweeper
 from holdall.server._tenants import Stores
@@ -132,6 +132,28 @@ def test_a_store_that_was_given_is_swept_and_stays_open():
     assert list(store) == []
 
 
+def test_an_application_with_stores_of_its_own_has_them_swept(tmp_path):
+    """Each of them, with the uploads to it, of either face; and they stay open."""
+    backends = [MemoryBackend(), MemoryBackend()]
+    local = holdall.open_store(tmp_path)
+    stores = [FileStore(backends[0]), AsyncFileStore(FileStore(backends[1])), local]
+    for kept in (*backends, *(Prefixed(backend, PREFIX) for backend in backends)):
+        FileStore(kept, clock=lambda: time.time() - 100).create("old", b"", purpose="batch", expires_after=50)
+    gone = [tmp_path / _expired(tmp_path), tmp_path / ".uploads" / _expired(tmp_path / ".uploads")]
+
+    def swept():
+        return not any(list(backend.list_ids()) for backend in backends) and not any(entry.exists() for entry in gone)
+
+    async def run():
+        async with sweeping(*stores, every=0.01):
+            await anyio.to_thread.run_sync(until, swept)
+        assert [file async for file in stores[1]] == []
+
+    anyio.run(run)
+    assert list(stores[0]) == list(local) == []
+    local.close()
+
+
 def test_a_store_that_fails_is_told_once_and_keeps_no_other_from_its_turn(tmp_path, caplog):
     """Logged when it begins, when it becomes another failure, and when it is over; the next tenant is swept."""
     names, swept = ["ann", "ben"], []
@@ -201,8 +223,9 @@ def test_rounds_begin_at_times_that_differ_and_take_a_hundredth_of_the_time(chan
     assert pauses == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["by URL", "given"])
 @pytest.mark.parametrize("what", ["read_metas", "debris"])
-def test_stopping_does_not_wait_for_the_end_of_a_sweep(monkeypatch, what):
+def test_stopping_does_not_wait_for_the_end_of_a_sweep(monkeypatch, what, given):
     """A sweep of millions of files, or leftovers, ends with the one it is at."""
     begun, seen = threading.Event(), 0
     with holdall.open_store("memory://") as store:
@@ -219,7 +242,8 @@ def test_stopping_does_not_wait_for_the_end_of_a_sweep(monkeypatch, what):
     monkeypatch.setattr(MemoryBackend, what, endless)
 
     async def run():
-        async with Stores("memory://") as stores, anyio.create_task_group() as tasks:
+        source = FileStore(MemoryBackend()) if given else "memory://"
+        async with Stores(source) as stores, anyio.create_task_group() as tasks:
             tasks.start_soon(Sweeper({"files": stores}).round)
             await anyio.to_thread.run_sync(begun.wait)
             tasks.cancel_scope.cancel()

@@ -36,10 +36,17 @@ def log_everything(*, as_json: bool, debug: bool) -> None:
 
 
 class _JsonLines(logging.Formatter):
-    """An object on each line: `time`, `level`, `logger`, `message`; `request_id` and `exception` where there is one."""
+    """An object on each line: `time`, `level`, `logger`, `process`, `message`; where there is one, `request_id` and
+    `exception`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {"time": _time(record), "level": record.levelname, "logger": record.name}
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+        }
         if record.name == LOGGER:
             fields = {name: getattr(record, name) for name in FIELDS}
             line["message"] = f"{fields['method']} {fields['path']} {fields['status']}"

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from holdall.server._metrics import Metrics
     from holdall.server._quota import Quota
     from holdall.server._router import create_router
+    from holdall.server._sweeping import sweeping
 
-__all__ = ["Keys", "Metrics", "Quota", "create_app", "create_router"]
+__all__ = ["Keys", "Metrics", "Quota", "create_app", "create_router", "sweeping"]
 
 _HOME = {
     "Keys": "_keys",
@@ -24,6 +25,7 @@ _HOME = {
     "Quota": "_quota",
     "create_app": "_app",
     "create_router": "_router",
+    "sweeping": "_sweeping",
 }
 _EXTRA = frozenset({"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"})
 

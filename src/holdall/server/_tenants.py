@@ -122,13 +122,15 @@ class Stores:
     async def apart(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
         """The store of a tenant for upkeep: opened now, closed when this is left, and none that requests use.
 
-        Cancelling a sweep of it ends the sweep where it is. A store that was open already is lent as it is.
+        Cancelling a sweep of it ends the sweep where it is. A store that was open already stays open.
         """
         if isinstance(self._given, AsyncFileStore):
-            yield self._given
-            return
-        store = await to_thread.run_sync(partial(self._open, tenant))
-        async with _interruptible(store.backend, store) as interruptible:
+            store = inside(self._given)
+            backend: Backend = Kept(store.backend)
+        else:
+            store = await to_thread.run_sync(partial(self._open, tenant))
+            backend = store.backend
+        async with _interruptible(backend, store) as interruptible:
             yield interruptible
 
     @contextlib.asynccontextmanager

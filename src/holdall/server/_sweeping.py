@@ -1,0 +1,46 @@
+"""The sweep in the background, for applications that have stores of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+import anyio
+
+from holdall.aio import AsyncFileStore
+from holdall.server._sweeper import DEFAULT_SWEEP_SECONDS, Sweepable, Sweeper
+from holdall.server._tenants import Stores, UploadsOf
+from holdall.store import FileStore
+
+__all__ = ["sweeping"]
+
+
+@contextlib.asynccontextmanager
+async def sweeping(*stores: FileStore | AsyncFileStore, every: float = DEFAULT_SWEEP_SECONDS) -> AsyncIterator[None]:
+    """Remove what has expired from these stores, old leftovers, and abandoned uploads to them, until this is left.
+
+    For the lifespan of an application that mounts `create_router`, in each of its processes. About every `every`
+    seconds, as `create_app` does. The stores stay open.
+    """
+    named = {f"{store!r} ({number})": Stores(store) for number, store in enumerate(stores, 1)}
+    kinds: dict[str, Sweepable] = {
+        "files": _All(named),
+        "uploads": _All({name: UploadsOf(lone) for name, lone in named.items()}),
+    }
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Sweeper(kinds, every=every).run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+class _All:
+    """Several stores as if each were a tenant's."""
+
+    def __init__(self, stores: Mapping[str, Sweepable]) -> None:
+        self._stores = stores
+
+    def tenants(self) -> list[str | None]:
+        return [*self._stores]
+
+    def apart(self, tenant: str | None) -> contextlib.AbstractAsyncContextManager[AsyncFileStore]:
+        return self._stores[tenant or ""].apart(None)
