@@ -4,8 +4,9 @@ An upload, its parts and its end are entries of a store of their own (`holdall.s
 go on with it. Of the upload `upload_X` the record is `file-X`, a part `file-X-<part>`, and its end `file-X-end-0`.
 
 Whoever completes an upload writes a new file with an id of its own, that nobody sees; then claims the end, which only
-the first can; then lets its file appear. Who comes second waits for the file that the claim names. Should the first
-have died in between, the second claims `file-X-end-1`, and so on: the highest claim counts.
+the first can; then lets its file appear; then seals the end by the next claim. Nobody is told of a file before that.
+Who comes second waits for the file that the claim names, and seals it, too. Should the first have died before its file
+was there, the second makes the next claim for a file of its own instead.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from holdall.aio._upload import AsyncUpload
 from holdall.errors import FileNotFound, FileTooLarge, HoldallError, StorageUnavailable
 from holdall.model import FileObject
 from holdall.options import DEFAULT_MAX_BYTES
-from holdall.server._ends import End, Ends, is_end
+from holdall.server._ends import CANCELLED, COMPLETED, COMPLETING, End, Ends, is_end
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, file_body
 from holdall.server._multipart import Part
@@ -48,7 +49,8 @@ PATIENCE_SECONDS = 5.0
 # Longer than an upload lives: a completion that began in time goes on reading, and how it ended can still be told.
 _KEPT_SECONDS = 2 * LIFE_SECONDS
 _LONGEST_PAUSE_SECONDS = 0.5
-_READ_BYTES = 16 * CHUNK_BYTES
+# Of each completion that goes on; fewer would be more changes between threads.
+_READ_BYTES = 4 * CHUNK_BYTES
 _UPLOAD = re.compile(r"upload_([0-9a-f]{32})").fullmatch
 _PART = re.compile(r"part_([0-9a-f]{32})").fullmatch
 
@@ -104,7 +106,7 @@ class Uploads:
         record = await self._record(upload_id)
         end = await self._ends.of(record)
         if end is not None:
-            raise _ended(record, end.state)
+            raise _ended(record, end)
         await self._check_time(record)
         return record
 
@@ -132,7 +134,7 @@ class Uploads:
         end = await self._ends.of(record)
         if end is not None:
             await self._forget(part.id)
-            raise _ended(record, end.state)
+            raise _ended(record, end)
         return {
             "id": "part_" + part.id.rpartition("-")[2],
             "created_at": part.created_at,
@@ -159,10 +161,10 @@ class Uploads:
         end = await self._ends.of(record)
         if end is None:
             await self._check_time(record)
-            await self._claim(record, End(0, "cancelled"))
+            await self._claim(record, End(0, CANCELLED))
             end = await self._ends.of(record)
-        if end is not None and end.state != "cancelled":
-            raise _ended(record, end.state)
+        if end is not None and end.state != CANCELLED:
+            raise _ended(record, end)
         await self._remove_parts(record)
         return _upload_body(record, "cancelled")
 
@@ -205,12 +207,12 @@ class Uploads:
                     raise APIError(400, message, param="md5", code="invalid_value")
                 if number and await self._is_there(record):
                     return None  # who seemed to be dead was slow
-                claim = End(number, "completed", target.file_id, _fingerprint(wanted))
+                claim = End(number, COMPLETING, target.file_id, _fingerprint(wanted))
                 if not await self._claim(record, claim):
                     return None
                 file = await target.finish()
-                if await self._ends.of(record) != claim:
-                    # So slow that somebody took this for dead, and has made the file meanwhile.
+                if not await self._seal(record, claim):
+                    # So slow that somebody took this for dead, and makes the file, or has made it.
                     with contextlib.suppress(FileNotFound):
                         await self._files.delete(file.id)
                     return None
@@ -219,9 +221,12 @@ class Uploads:
 
     async def _is_there(self, record: FileObject) -> bool:
         end = await self._ends.of(record)
+        return end is not None and await self._found(end) is not None
+
+    async def _found(self, end: End) -> FileObject | None:
         with contextlib.suppress(FileNotFound):
-            return end is not None and bool(await self._files.get(end.file_id or ""))
-        return False
+            return await self._files.get(end.file_id or "")
+        return None
 
     async def _chunks(self, parts: list[FileObject]) -> AsyncGenerator[bytes, None]:
         for part in parts:
@@ -230,36 +235,34 @@ class Uploads:
                     yield chunk
 
     async def _outcome(self, record: FileObject, wanted: Completion) -> tuple[FileObject | None, int]:
-        """The file that came of an upload; None if there is none, and the number of the claim to make then.
+        """The file that came of an upload, perhaps after a while; None if there is none, and the number of the claim to
+        make then: nobody has made one, or who did so seems to be dead.
 
         Raises `APIError` if the upload has ended otherwise.
         """
-        end = await self._ends.of(record)
-        if end is None:
-            return None, 0
-        if end.state != "completed":
-            raise _ended(record, end.state)
-        if end.wanted != _fingerprint(wanted):
-            message = "The upload was completed with other parts, or another md5."
-            raise APIError(400, message, param="part_ids", code="invalid_value")
-        file = await self._file_of(record, end, wanted)
-        return file, end.number + 1
-
-    async def _file_of(self, record: FileObject, end: End, wanted: Completion) -> FileObject | None:
-        """The file that a claim names, perhaps after a while; None if who claimed it seems to be dead."""
-        give_up, pause = anyio.current_time() + PATIENCE_SECONDS, 0.01
-        while True:
-            # A part first: they go when the file is there.
-            some = _part_ids(record, wanted.part_ids[:1])
-            left = await entries(self._uploads, some)
-            with contextlib.suppress(FileNotFound):
-                return await self._files.get(end.file_id or "")
-            if len(left) < len(some):
-                raise APIError(400, "The upload was completed, and its file is gone.", param="upload_id")
+        seen: End | None = None
+        give_up, pause = 0.0, 0.01
+        while (end := await self._ends.of(record)) is not None:
+            if end.state == CANCELLED:
+                raise _ended(record, end)
+            if end.wanted != _fingerprint(wanted):
+                message = "The upload was completed with other parts, or another md5."
+                raise APIError(400, message, param="part_ids", code="invalid_value")
+            file = await self._found(end)
+            if end.state == COMPLETED:
+                if file is None:
+                    raise APIError(400, "The upload was completed, and its file is gone.", param="upload_id")
+                return file, end.number
+            if file is not None:
+                await self._seal(record, end)
+                continue
+            if end != seen:
+                seen, give_up = end, anyio.current_time() + PATIENCE_SECONDS
             if anyio.current_time() >= give_up:
-                return None
+                return None, end.number + 1
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return None, 0
 
     async def _record(self, upload_id: str) -> FileObject:
         match = _UPLOAD(upload_id)
@@ -271,10 +274,17 @@ class Uploads:
     async def _check_time(self, record: FileObject) -> None:
         if self._clock() >= record.created_at + LIFE_SECONDS:
             await self._remove_parts(record)
-            raise _ended(record, "expired")
+            raise _ended(record, End(0, "expired"))
 
     async def _claim(self, record: FileObject, end: End) -> bool:
         return await self._ends.claim(record, end, keep_seconds=self._rest(record))
+
+    async def _seal(self, record: FileObject, claim: End) -> bool:
+        """Whether the end is the one of this claim, for good. Its file must be there."""
+        end = await self._ends.of(record)
+        if end != claim:  # some storages let a second claim replace the first in silence
+            return end == claim.sealed()
+        return await self._claim(record, claim.sealed())
 
     async def _parts(self, record: FileObject, part_ids: list[str]) -> list[FileObject]:
         if len(set(part_ids)) < len(part_ids):
@@ -331,7 +341,8 @@ def _fingerprint(wanted: Completion) -> str:
     return hashlib.sha256("\n".join([(wanted.md5 or "").lower(), *wanted.part_ids]).encode()).hexdigest()
 
 
-def _ended(record: FileObject, state: str) -> APIError:
+def _ended(record: FileObject, end: End) -> APIError:
+    state = "being completed" if end.state == COMPLETING else end.state
     return APIError(400, f"The upload {_upload_id(record)} is {state}; begin another.", param="upload_id")
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import dataclasses
 
 from holdall.aio import AsyncFileStore
 from holdall.errors import FileNotFound, StorageError
 from holdall.model import FileObject
 
-__all__ = ["End", "Ends", "is_end"]
+__all__ = ["CANCELLED", "COMPLETED", "COMPLETING", "End", "Ends", "is_end"]
+
+CANCELLED, COMPLETING, COMPLETED = "cancelled", "completing", "completed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class End:
     """How an upload ends, as somebody has claimed."""
 
@@ -23,6 +25,10 @@ class End:
     """The file that comes of it, or is about to."""
     wanted: str | None = None
     """The fingerprint of what the client asked for."""
+
+    def sealed(self) -> End:
+        """The claim that nobody supersedes: the file is there."""
+        return dataclasses.replace(self, number=self.number + 1, state=COMPLETED)
 
 
 class Ends:
