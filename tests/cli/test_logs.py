@@ -32,10 +32,10 @@ def test_every_line_is_an_object_also_of_the_servers_own_errors(serve, store, tm
     process, address, line = serve("--log-format", "json")
     assert json.loads(line)["message"].startswith(f"serving {address}/v1")
 
-    answer = httpx.get(f"{address}/v1/files/{file.id}", headers={"X-Request-Id": "mine"})
+    answer = httpx.get(f"{address}/v1/files/{file.id}", timeout=60, headers={"X-Request-Id": "mine"})
     assert answer.status_code == 200
     (tmp_path / "store" / file.id / "meta.json").write_text("{")
-    httpx.get(f"{address}/v1/files/{file.id}", headers={"X-Request-Id": "fails"})
+    httpx.get(f"{address}/v1/files/{file.id}", timeout=60, headers={"X-Request-Id": "fails"})
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as connection:
         connection.sendall(b"no HTTP\r\n\r\n")
         assert b" 400 " in connection.recv(1000)
@@ -53,7 +53,7 @@ def test_every_line_is_an_object_also_of_the_servers_own_errors(serve, store, tm
 def test_as_text_a_request_is_a_line(serve):
     """With its time, level and logger before it."""
     process, address, _ = serve()
-    httpx.get(f"{address}/v1/files", headers={"X-Request-Id": "mine"})
+    httpx.get(f"{address}/v1/files", timeout=60, headers={"X-Request-Id": "mine"})
     (line,) = _until_line(process, "mine")
     assert re.fullmatch(
         r"\S+Z INFO holdall\.access: GET /v1/files 200 in=0 .* id=mine tenant=- client=127\.0\.0\.1\n", line

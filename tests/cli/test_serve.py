@@ -31,8 +31,8 @@ def test_with_keys_it_lets_in_those_who_have_one(serve):
     """With keys in the environment, who has none is refused, and who has one is served."""
     _, address, line = serve(HOLDALL_API_KEYS="ann:sk-secret")
 
-    assert httpx.get(f"{address}/v1/files").status_code == 401
-    answer = httpx.get(f"{address}/v1/files", headers={"Authorization": "Bearer sk-secret"})
+    assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 401
+    answer = httpx.get(f"{address}/v1/files", timeout=60, headers={"Authorization": "Bearer sk-secret"})
     assert (answer.status_code, answer.json()["data"]) == (200, [])
     assert "API key" in line
     assert "sk-secret" not in line
@@ -57,10 +57,10 @@ def test_metrics_are_on_a_port_of_their_own(serve):
     """They count what the API's port does, which itself knows nothing of them; and are on loopback."""
     _, address, line = serve("--metrics-port", "0")
     metrics = re.search(r"metrics at (http://127\.0\.0\.1:\d+/metrics)", line)[1]
-    httpx.get(f"{address}/v1/files")
+    httpx.get(f"{address}/v1/files", timeout=60)
     counted = 'holdall_http_requests_total{method="GET",route="/v1/files",status="200"} 1.0'
-    assert counted in httpx.get(metrics).text
-    assert httpx.get(f"{address}/metrics").status_code == 404
+    until(lambda: counted in httpx.get(metrics, timeout=60).text)
+    assert httpx.get(f"{address}/metrics", timeout=60).status_code == 404
 
 
 def test_without_being_asked_for_there_are_no_metrics(serve):

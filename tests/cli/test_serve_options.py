@@ -64,10 +64,12 @@ def test_the_largest_file_is_so_at_once_and_in_parts(serve, workers):
     """What is larger is refused, whichever way it comes and whichever process it meets."""
     _, address, _ = serve("--max-bytes", "2KiB", "--workers", workers)
     for size, status in ((2048, 200), (2049, 413)):
-        answer = httpx.post(f"{address}/v1/files", files={"file": ("a", b"x" * size)}, data={"purpose": "batch"})
+        answer = httpx.post(
+            f"{address}/v1/files", timeout=60, files={"file": ("a", b"x" * size)}, data={"purpose": "batch"}
+        )
         assert answer.status_code == status
         wanted = {"bytes": size, "filename": "a", "mime_type": "a/b", "purpose": "batch"}
-        answer = httpx.post(f"{address}/v1/uploads", json=wanted)
+        answer = httpx.post(f"{address}/v1/uploads", timeout=60, json=wanted)
         assert (answer.status_code == 200) == (status == 200)
 
 
@@ -105,4 +107,4 @@ def test_what_the_unit_says_is_what_serves(serve, run, tmp_path):
     told = json.loads(line)["message"]
     assert "with 2 workers; metrics at http://127.0.0.1:" in told
     headers = {"Authorization": f"Bearer {key}"}
-    assert httpx.get(f"{address}/v1/files", headers=headers).status_code == 200
+    assert httpx.get(f"{address}/v1/files", timeout=60, headers=headers).status_code == 200

@@ -73,7 +73,9 @@ def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve
         if n == 3:
             os.kill(before[0], signal.SIGKILL)
             until(lambda: _has_ended(before[0]))
-        answer = httpx.post(f"{address}/v1/files", files={"file": (f"{n}", b"x")}, data={"purpose": "batch"})
+        answer = httpx.post(
+            f"{address}/v1/files", timeout=60, files={"file": (f"{n}", b"x")}, data={"purpose": "batch"}
+        )
         stored.append(answer.raise_for_status().json()["id"])
     after = _both(process)
     assert before[0] not in after
@@ -86,10 +88,13 @@ def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, number, code):
-    """A slow upload goes on to its end and is acknowledged, while nobody can connect any more."""
-    process, address, _ = serve("--workers", workers)
+    """A slow upload goes on to its end and is acknowledged, while nobody can connect any more; connections that rest
+    are not waited for.
+    """
+    process, address, _ = serve("--workers", workers, "--grace", "600")
     data = os.urandom(2_000_000)
-    with _connect(address) as connection:
+    with httpx.Client(timeout=60) as resting, _connect(address) as connection:
+        resting.get(f"{address}/healthz")
         rest = begin_upload(connection, data, sent=1_000_000)
         until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
         process.send_signal(number)
@@ -101,9 +106,26 @@ def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, n
     assert store.get_content(json.loads(body)["id"]) == data
 
 
+def test_told_to_stop_it_sends_a_download_to_its_end(serve, store):
+    """A client that reads slowly gets the whole file."""
+    data = os.urandom(30_000_000)
+    file = store.create("a", data, purpose="batch")
+    process, address, _ = serve(*TWO, "--grace", "600")
+    with httpx.stream("GET", f"{address}/v1/files/{file.id}/content", timeout=60) as answer:
+        parts = answer.iter_bytes(100_000)
+        received = next(parts)
+        process.terminate()
+        until(lambda: _is_closed(address))
+        received += b"".join(parts)
+    assert received == data
+    assert process.wait(60) == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("how", ["--grace 1", "twice"])
 def test_transfers_that_take_too_long_are_dropped(serve, store, how):
-    """When the time is over, or at a second signal: nothing of them is stored, and all processes have ended."""
+    """When the time is over, or at a second signal: nothing of them is stored, and all processes have ended. When the
+    time is over, the log says of the request what became of it.
+    """
     process, address, _ = serve(*TWO, "--grace", "1" if how == "--grace 1" else "600")
     workers = _both(process)
     with _connect(address) as connection:
@@ -116,6 +138,8 @@ def test_transfers_that_take_too_long_are_dropped(serve, store, how):
         assert process.wait(60) == -signal.SIGTERM
     assert all(_has_ended(pid) for pid in workers)
     assert list(store) == []
+    if how == "--grace 1":
+        assert re.search(r"POST /v1/files .* aborted\n", process.stderr.read())
 
 
 def test_workers_end_when_who_watches_them_is_killed(serve):
@@ -156,16 +180,17 @@ def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path
 
     def count():
         found = re.search(
-            r'http_requests_total{method="GET",route="/v1/files",status="200"} (\S+)', httpx.get(metrics).text
+            r'http_requests_total{method="GET",route="/v1/files",status="200"} (\S+)',
+            httpx.get(metrics, timeout=60).text,
         )
         return float(found[1]) if found else 0
 
     for _ in range(8):
-        assert httpx.get(f"{address}/v1/files").status_code == 200
+        assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 200
     until(lambda: count() == 8)
     os.kill(killed, signal.SIGKILL)
     until(lambda: _has_ended(killed))
-    httpx.get(f"{address}/v1/files")
+    httpx.get(f"{address}/v1/files", timeout=60)
     until(lambda: count() == 9)
     assert len(list(tmp_path.glob("holdall-metrics-*"))) == 1
     process.terminate()
@@ -210,7 +235,7 @@ def test_a_worker_that_cannot_start_later_is_tried_until_it_can(serve, tmp_path)
     for line in process.stderr:
         if "exit code 3" in line:
             break
-    assert httpx.get(f"{address}/v1/files").status_code == 200
+    assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 200
     broken.unlink()
     _both(process)
-    assert httpx.get(f"{address}/v1/files").status_code == 200
+    assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 200
