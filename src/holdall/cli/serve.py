@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import ipaddress
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,6 +156,8 @@ def _errors_logged() -> Iterator[None]:
     try:
         yield
     except HoldallError as error:
+        import logging  # noqa: PLC0415
+
         logging.getLogger("holdall.server").critical("%s", error)
         raise typer.Exit(_errors.exit_code(error)) from error
 
