@@ -10,9 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-__all__ = ["FILENAME", "Peer", "TwoObjects"]
+__all__ = ["FILENAME", "Peer", "TwoObjects", "described"]
 
 FILENAME = "report.jsonl"
+
+
+def described(data: bytes) -> tuple[str, dict[str, Any]]:
+    """A new id and the metadata of a file with these bytes, as an application without holdall would make them."""
+    file_id = f"file-{uuid.uuid4().hex}"
+    return file_id, {
+        "id": file_id,
+        "object": "file",
+        "filename": FILENAME,
+        "purpose": "user_data",
+        "bytes": len(data),
+        "created_at": int(time.time()),
+        "status": "uploaded",
+    }
 
 
 class Peer(abc.ABC):
@@ -71,16 +85,7 @@ class TwoObjects(Peer):
     """A store of keys: an object of bytes and one of JSON for each file, as an application would write it."""
 
     def create(self, data: bytes) -> str:
-        file_id = f"file-{uuid.uuid4().hex}"
-        meta = {
-            "id": file_id,
-            "object": "file",
-            "filename": FILENAME,
-            "purpose": "user_data",
-            "bytes": len(data),
-            "created_at": int(time.time()),
-            "status": "uploaded",
-        }
+        file_id, meta = described(data)
         self.put(f"{file_id}/data.bin", data)
         self.put(f"{file_id}/meta.json", json.dumps(meta).encode())
         return file_id

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import holdall
-from benchmarks.peers._base import FILENAME
+from benchmarks.peers._base import FILENAME, described
 
 __all__ = ["AT_ONCE", "CLIENTS", "Boto", "Client", "HoldallStore", "RawObstore", "RawS3fs"]
 
@@ -26,16 +24,7 @@ class Client:
 
     def create(self, data: bytes) -> str:
         """Store bytes with their metadata."""
-        file_id = f"file-{uuid.uuid4().hex}"
-        meta = {
-            "id": file_id,
-            "object": "file",
-            "filename": FILENAME,
-            "purpose": "user_data",
-            "bytes": len(data),
-            "created_at": int(time.time()),
-            "status": "uploaded",
-        }
+        file_id, meta = described(data)
         self.put(f"{file_id}/data.bin", data)
         self.put(f"{file_id}/meta.json", json.dumps(meta, indent=2).encode())
         return file_id
