@@ -52,7 +52,7 @@ class Client:
         """Let go of what is held."""
 
     def put(self, key: str, data: bytes) -> None:
-        """One PUT."""
+        """One PUT, of what is not there yet: each asks the server not to replace anything, as holdall does."""
         raise NotImplementedError
 
     def read(self, key: str) -> bytes:
@@ -120,7 +120,7 @@ class RawObstore(Client):
         )
 
     def put(self, key: str, data: bytes) -> None:
-        self._store.put(key, data, use_multipart=False)
+        self._store.put(key, data, mode="create")
 
     def read(self, key: str) -> bytes:
         return self._store.get(key).bytes().to_bytes()
@@ -190,7 +190,7 @@ class RawS3fs(Client):
         )
 
     def put(self, key: str, data: bytes) -> None:
-        self._fs.pipe_file(f"{self._root}/{key}", data)
+        self._fs.pipe_file(f"{self._root}/{key}", data, mode="create")
 
     def read(self, key: str) -> bytes:
         return self._fs.cat_file(f"{self._root}/{key}", **self.options)
@@ -234,7 +234,7 @@ class Boto(Client):
         )
 
     def put(self, key: str, data: bytes) -> None:
-        self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}", Body=data)
+        self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}", Body=data, IfNoneMatch="*")
 
     def read(self, key: str) -> bytes:
         return self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")["Body"].read()
