@@ -1,22 +1,18 @@
-"""Uploads through several servers, through such as are killed, and through one that has little memory."""
+"""Uploads through several servers, and through such as are killed."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import openai
 import pytest
 from tests.server._serving import Process
 
 import holdall
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -122,36 +118,3 @@ def test_a_kill_during_uploads_loses_nothing_acknowledged_and_what_was_begun_can
         assert sorted(file.id for file in store) == sorted(file.id for file in files.values())
         store.sweep(older_than=0)
         assert list(store.backend.debris()) == []
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells the peak of a process")
-@pytest.mark.parametrize(("kind", "size"), [("local", 320 * MIB), ("s3", 160 * MIB)])
-def test_parts_and_their_completion_take_bounded_memory(kind, size, tmp_path, request):
-    """However large the file, and with several parts coming in at once, the server needs less than 150 MiB more than
-    when it has nothing to do.
-    """
-    url = f"file://{tmp_path}/files?fsync=false" if kind == "local" else request.getfixturevalue("s3").url("large")
-    part_size, whole = 32 * MIB, hashlib.md5()
-    with Process(url) as server, httpx.Client(timeout=300) as client:
-
-        def post(path, **body):
-            return client.post(f"{server.url}/v1/uploads{path}", **body).raise_for_status().json()
-
-        def new(size):
-            return post("", json={"bytes": size, "filename": "a", "mime_type": "a/b", "purpose": "vision"})["id"]
-
-        warm = new(0)
-        post(f"/{warm}/parts", files={"data": b""})
-        post(f"/{warm}/complete", json={"part_ids": []})
-        idle = server.memory(peak=False)
-        upload, piece = new(size), os.urandom(part_size)
-        with ThreadPoolExecutor(3) as pool:
-            sent = pool.map(lambda _: post(f"/{upload}/parts", files={"data": piece}), range(size // part_size))
-            ids = [part["id"] for part in sent]
-        for _ in ids:
-            whole.update(piece)
-        receiving = server.memory(peak=True) - idle
-        done = post(f"/{upload}/complete", json={"part_ids": ids, "md5": whole.hexdigest()})
-        completing = server.memory(peak=True) - idle
-    assert done["file"]["bytes"] == size
-    assert max(receiving, completing) < 150 * MIB, f"{receiving // MIB} and {completing // MIB} MiB"
