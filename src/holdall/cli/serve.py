@@ -153,6 +153,8 @@ def _url_of(given: str | None, max_bytes: int | None) -> str:
 @contextlib.contextmanager
 def _errors_logged() -> Iterator[None]:
     """What ends the service is a line of its log, for who reads nothing else."""
+    import logging  # noqa: PLC0415
+
     try:
         yield
     except HoldallError as error:
