@@ -44,7 +44,7 @@ class EmptyHasMore(FileStore):
         return page
 
 
-@mutant("list.pages_cover_exactly_once", "list.reverse_is_exact_reverse", "list.order_is_stated_and_stable")
+@mutant("list.pages_cover_exactly_once", "list.reverse_is_exact_reverse")
 class AfterIsInclusive(MemoryBackend):
     """The page after a file begins with that file."""
 
@@ -134,7 +134,7 @@ class OrdersByIdAlone(FileStore):
         return page_of(files[:limit], has_more=limit is not None and len(files) > limit)
 
 
-@mutant("list.reverse_is_exact_reverse", "list.order_is_stated_and_stable")
+@mutant("list.reverse_is_exact_reverse")
 class BeforeIsInclusive(MemoryBackend):
     """The window ends with its bound."""
 
