@@ -124,7 +124,7 @@ def test_told_to_stop_it_sends_a_download_to_its_end(serve, store):
 @pytest.mark.parametrize("how", ["--grace 1", "twice"])
 def test_transfers_that_take_too_long_are_dropped(serve, store, how):
     """When the time is over, or at a second signal: nothing of them is stored, and all processes have ended. When the
-    time is over, the log says of the request what became of it.
+    time is over, nothing is left behind either, and the log says of the request what became of it.
     """
     process, address, _ = serve(*TWO, "--grace", "1" if how == "--grace 1" else "600")
     workers = _both(process)
@@ -140,6 +140,7 @@ def test_transfers_that_take_too_long_are_dropped(serve, store, how):
     assert list(store) == []
     if how == "--grace 1":
         assert re.search(r"POST /v1/files .* aborted\n", process.stderr.read())
+        assert list(Path(store.url.path, ".staging").iterdir()) == []
 
 
 def test_workers_end_when_who_watches_them_is_killed(serve):

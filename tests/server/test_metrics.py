@@ -343,3 +343,42 @@ def test_a_file_that_the_server_sends_by_itself_counts_with_its_length():
     _, (exchange,) = anyio.run(_ask, path)
     assert isinstance(exchange, Exchange)
     assert (exchange.bytes_out, exchange.aborted) == (70000, False)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_storage_is_closed_when_requests_have_ended(monkeypatch, ends):
+    """One that was told to end may put away what it has begun; one that never ends is not waited for for ever."""
+    monkeypatch.setattr("holdall.server._app._LAST_SECONDS", 60 if ends else 0)
+    order = []
+
+    class Closing(MemoryBackend):
+        def close(self):
+            order.append("closed")
+
+    monkeypatch.setattr("holdall.server._tenants.open_store", lambda _: FileStore(Closing()))
+
+    async def run():
+        begun, end = anyio.Event(), anyio.Event()
+
+        async def slow(scope, receive, send):
+            begun.set()
+            await end.wait()
+            order.append("ended")
+
+        app = create_app("memory://", middleware=[Middleware(lambda inner: slow)])
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        async with anyio.create_task_group() as tasks:
+            async with app.router.lifespan_context(app):
+                tasks.start_soon(app, scope, None, None)
+                await begun.wait()
+                if ends:
+                    tasks.start_soon(end_soon, end)
+            end.set()
+
+    async def end_soon(end):
+        # When the lifespan waits for nothing else, or has ended.
+        await anyio.wait_all_tasks_blocked()
+        end.set()
+
+    anyio.run(run)
+    assert order == (["ended", "closed"] if ends else ["closed", "ended"])

@@ -18,7 +18,7 @@ from holdall.aio import AsyncFileStore
 from holdall.server._access import authenticator, visitor
 from holdall.server._access_log import AccessLog
 from holdall.server._errors import APIError, respond
-from holdall.server._exchange import Watch
+from holdall.server._exchange import InProgress, Observer, Watch
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
 from holdall.server._route import json_response
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from holdall.server._metrics import Metrics
 
 __all__ = ["Background", "create_app"]
+
+_LAST_SECONDS = 10
 
 Background = Callable[[Stores], Coroutine[Any, Any, None]]
 
@@ -71,15 +73,23 @@ def create_app(
 
     sweepable: dict[str, Sweepable] = {"files": stores, "uploads": UploadsOf(stores)}
 
+    in_progress = InProgress()
+    observers: list[Observer] = [AccessLog(), in_progress]
+    if metrics is not None:
+        observers.append(metrics)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with stores, anyio.create_task_group() as tasks:
             for task in background:
                 tasks.start_soon(task, stores)
             if sweep_seconds:
-                observers = [] if metrics is None else [metrics.swept]
-                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=observers).run)
+                told = [] if metrics is None else [metrics.swept]
+                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=told).run)
             yield
+            # A server that cancels requests whose time is over does not wait for them to put away what they have begun.
+            with anyio.move_on_after(_LAST_SECONDS):
+                await in_progress.wait_for_none()
             tasks.cancel_scope.cancel()
 
     app = FastAPI(
@@ -87,10 +97,7 @@ def create_app(
         version=holdall.__version__,
         summary="The OpenAI Files API, on any storage.",
         lifespan=lifespan,
-        middleware=[
-            Middleware(Watch, observers=[AccessLog()] if metrics is None else [AccessLog(), metrics]),
-            *middleware,
-        ],
+        middleware=[Middleware(Watch, observers=observers), *middleware],
     )
     authenticate = authenticator(keys) if keys else visitor(hosts)
     files = create_router(

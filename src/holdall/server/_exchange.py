@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import anyio
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +15,7 @@ from holdall.server._access import TENANT
 from holdall.server._errors import respond
 from holdall.server._request_id import HEADER, current_request_id, request_id_of
 
-__all__ = ["Exchange", "Observer", "Watch"]
+__all__ = ["Exchange", "InProgress", "Observer", "Watch"]
 
 
 @dataclass(slots=True)
@@ -84,6 +85,30 @@ class Observer(Protocol):
 
     def ended(self, exchange: Exchange) -> None:
         """Nothing more will be sent, for whatever reason."""
+
+
+class InProgress:
+    """Knows when no request is in progress."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none: anyio.Event | None = None
+
+    def begun(self, exchange: Exchange) -> None:
+        """One more."""
+        self._count += 1
+
+    def ended(self, exchange: Exchange) -> None:
+        """One less."""
+        self._count -= 1
+        if not self._count and self._none is not None:
+            self._none.set()
+
+    async def wait_for_none(self) -> None:
+        """Return when all that have begun have ended."""
+        while self._count:
+            self._none = anyio.Event()
+            await self._none.wait()
 
 
 class Watch:
