@@ -82,13 +82,15 @@ def program(url):
 
 
 @pytest.fixture
-def serve(url):
+def serve(url, tmp_path):
     """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, **variables):
             command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0", *options]
-            environment = os.environ | {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": ""} | variables
+            # Killed at the end, it cannot remove what it has there.
+            ours = {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": "", "TMPDIR": str(tmp_path)}
+            environment = os.environ | ours | variables
             process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
             stack.callback(process.kill)
             line = process.stderr.readline()

@@ -175,7 +175,7 @@ def test_workers_sweep(serve, store):
 
 def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path):
     """Counts do not go back when a worker is killed; what they are kept in is removed at the end."""
-    process, address, line = serve(*TWO, "--metrics-port", "0", TMPDIR=str(tmp_path))
+    process, address, line = serve(*TWO, "--metrics-port", "0")
     metrics = re.search(r"metrics at (\S+)$", line.strip())[1]
     killed, _ = _both(process)
 
