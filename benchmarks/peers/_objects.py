@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import json
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ AT_ONCE = 16
 """How many reads those who read many at once have on their way."""
 
 
-class Client:
+class Client(abc.ABC):
     """A store in one bucket, below a prefix. Makes two objects a file, the metadata last."""
 
     name = ""
@@ -51,21 +52,21 @@ class Client:
     def close(self) -> None:
         """Let go of what is held."""
 
+    @abc.abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """One PUT, of what is not there yet: each asks the server not to replace anything, as holdall does."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read(self, key: str) -> bytes:
         """One GET."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def remove(self, key: str) -> None:
         """One DELETE."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def ids(self) -> list[str]:
         """A LIST for each thousand."""
-        raise NotImplementedError
 
 
 class HoldallStore(Client):

@@ -7,6 +7,7 @@ import os
 import sys
 import uuid
 
+import openai
 import pytest
 from tests._markdown import ROOT
 from tests.server._serving import serving
@@ -47,6 +48,20 @@ def store_url(request, tmp_path):
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
     return request.getfixturevalue("s3").url(uuid.uuid4().hex)
+
+
+@pytest.fixture
+def url(store_url):
+    """The base URL of a server, on each kind of store in turn."""
+    with serving(create_app(store_url)) as running:
+        yield f"{running.url}/v1"
+
+
+@pytest.fixture
+def client(url):
+    """The synchronous client, which repeats nothing."""
+    with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as made:
+        yield made
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import openai
 import pytest
 from starlette.datastructures import Headers
 from tests.server._serving import serving
+from tests.server._stores import Watched
 
 import holdall
 from holdall import FileObject, FileStore
@@ -235,18 +236,10 @@ def test_a_server_that_sends_local_files_is_given_the_path(tmp_path):
     assert [body["more_body"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
 
 
-class _Watched(MemoryBackend):
-    """Knows which of its streams are open, and signs URLs."""
+class _Signing(Watched):
+    """Signs URLs."""
 
     capabilities = MemoryBackend.capabilities | Capability.SIGNED_URLS
-
-    def __init__(self):
-        super().__init__()
-        self.streams = []
-
-    def open_data(self, file_id, start=0, stop=None):
-        self.streams.append(super().open_data(file_id, start, stop))
-        return self.streams[-1]
 
     def signed_url(self, file_id, expires_in):
         return f"https://storage.example/{file_id}?for={expires_in}"
@@ -254,7 +247,7 @@ class _Watched(MemoryBackend):
 
 def test_a_client_that_goes_ends_the_reading(tmp_path):
     """What the storage holds open for a download is closed as soon as the client has gone, and no more is read."""
-    backend = _Watched()
+    backend = _Signing()
     store = FileStore(backend)
     file = store.create("a", BIG * 3, purpose="batch")
 
@@ -269,7 +262,7 @@ def test_a_client_that_goes_ends_the_reading(tmp_path):
 
 def test_downloads_are_redirected_only_if_that_is_wanted_and_possible():
     """To a URL that the storage has signed, for as long as was said; ranges, HEAD and other storages are served."""
-    store = FileStore(_Watched())
+    store = FileStore(_Signing())
     file = store.create("a", b"0123456789", purpose="batch")
     path = f"/v1/files/{file.id}/content"
     with serving(create_app(store, redirect_seconds=60)) as running:
@@ -283,7 +276,7 @@ def test_downloads_are_redirected_only_if_that_is_wanted_and_possible():
     with serving(create_app(FileStore(MemoryBackend()), redirect_seconds=60)) as running:
         file = _put(running, b"x")
         assert httpx.get(f"{running.url}/v1/files/{file['id']}/content").content == b"x"
-    with serving(create_app(FileStore(_Watched()))) as running:
+    with serving(create_app(FileStore(_Signing()))) as running:
         file = _put(running, b"x")
         assert httpx.get(f"{running.url}/v1/files/{file['id']}/content").content == b"x"
 

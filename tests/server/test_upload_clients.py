@@ -11,9 +11,9 @@ import threading
 import httpx
 import pytest
 from tests.server._serving import serving, until
+from tests.server._stores import Watched
 
 from holdall import FileStore
-from holdall.backends.memory import MemoryBackend
 from holdall.server import _multipart, create_app
 
 MEMBERS = {"message", "type", "param", "code"}
@@ -134,22 +134,10 @@ def test_a_length_that_is_too_small_ends_the_part_there(client):
     client.ends_well()
 
 
-class _Watched(MemoryBackend):
-    """Knows which of its streams are open."""
-
-    def __init__(self):
-        super().__init__()
-        self.streams = []
-
-    def open_data(self, file_id, start=0, stop=None):
-        self.streams.append(super().open_data(file_id, start, stop))
-        return self.streams[-1]
-
-
 @pytest.fixture
 def download():
     """A connection on which a large file has been asked for and not been read, its backend and its server."""
-    backend = _Watched()
+    backend = Watched()
     file = FileStore(backend).create("a", b"x" * 40_000_000, purpose="batch")
     with serving(create_app(FileStore(backend))) as running, socket.socket() as connection:
         # Little of it fits into buffers of the system's.

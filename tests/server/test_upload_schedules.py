@@ -7,15 +7,15 @@ import threading
 
 import anyio
 import pytest
+from tests.server._stores import begun, uploads_on
 
 import holdall
-from holdall import AsyncFileStore, FileStore
+from holdall import FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.server import _assembly
-from holdall.server._assembly import Completion, NewUpload, Uploads
+from holdall.server._assembly import Completion
 from holdall.server._errors import APIError
-from holdall.server._places import PREFIX
-from holdall.wrappers import Intercepting, Prefixed
+from holdall.wrappers import Intercepting
 
 PIECES = [b"one", b"two"]
 # Besides some at random, such that have found what goes wrong if an end is not sealed, by its maker or by its reader.
@@ -112,21 +112,6 @@ class Scheduled(Intercepting):
             self.schedule.done(self.name, verb)
 
 
-def _uploads(backend):
-    return Uploads(AsyncFileStore(FileStore(backend)), AsyncFileStore(FileStore(Prefixed(backend, PREFIX))))
-
-
-async def _begun(uploads):
-    size = sum(map(len, PIECES))
-    body = await uploads.create(NewUpload(bytes=size, filename="a", mime_type="text/plain", purpose="batch"))
-    record, ids = await uploads.taking_parts(body["id"]), []
-    for piece in PIECES:
-        async with await uploads.begin_part(record) as incoming:
-            await incoming.write(piece)
-            ids.append((await uploads.finish_part(record, incoming))["id"])
-    return body["id"], ids
-
-
 @pytest.mark.parametrize("deaths", [0.0, 0.03])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whoever_is_told_how_an_upload_ended_is_told_the_same(seed, deaths, monkeypatch):
@@ -135,10 +120,10 @@ def test_whoever_is_told_how_an_upload_ended_is_told_the_same(seed, deaths, monk
     """
     monkeypatch.setattr(_assembly, "PATIENCE_SECONDS", 0.0)
     backend, schedule = MemoryBackend(), Schedule(seed, deaths=deaths)
-    upload, ids = anyio.run(_begun, _uploads(backend))
+    upload, ids = anyio.run(begun, uploads_on(backend), *PIECES)
 
     def actor(name, call, *arguments):
-        uploads = _uploads(Scheduled(backend, schedule, name))
+        uploads = uploads_on(Scheduled(backend, schedule, name))
 
         async def act():
             try:

@@ -9,26 +9,9 @@ import random
 
 import openai
 import pytest
-from tests.server._serving import serving
-
-from holdall.server import create_app
 
 CONTENT = os.urandom(2_300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def url(store_url):
-    """The base URL of a server, on each kind of store in turn."""
-    with serving(create_app(store_url)) as running:
-        yield f"{running.url}/v1"
-
-
-@pytest.fixture
-def client(url):
-    """The synchronous client, which repeats nothing."""
-    with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as made:
-        yield made
 
 
 def test_the_whole_life_of_an_upload(client):

@@ -27,7 +27,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from holdall.server._errors import APIError
 
-__all__ = ["FormData", "Part", "read_on"]
+__all__ = ["FormData", "Part", "described_form", "read_on"]
 
 IDLE_SECONDS = 120.0
 """How long a client may send nothing in the middle of a body."""
@@ -42,6 +42,12 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 _BROWSERS = {b"%22": b'"', b"%0D": b"\r", b"%0A": b"\n"}
 _END = object()
 _PART_END = object()
+
+
+def described_form(required: list[str], properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The form in the OpenAPI document. By hand, since it is parsed by hand; `more` is said of its fields together."""
+    schema = {"type": "object", "required": required, "properties": properties, **more}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 class Part:

@@ -15,6 +15,7 @@ from holdall.errors import InvalidRequest
 from holdall.server._content import content_response
 from holdall.server._errors import APIError, not_found
 from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, FileList, file_body, page_body
+from holdall.server._multipart import described_form
 from holdall.server._places import Places
 from holdall.server._receiving import receive_file
 from holdall.server._route import FilesRoute, Serving, json_response, serve, serving, tell_methods, until_answered
@@ -169,27 +170,16 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     304: {"description": "The client has it already."},
     307: {"description": "The bytes are at the URL in Location, if the server is set up so."},
 }
-# By hand, since the form is parsed by hand.
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "dependentRequired": {
-                        "expires_after[anchor]": ["expires_after[seconds]"],
-                        "expires_after[seconds]": ["expires_after[anchor]"],
-                    },
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "The bytes, with a filename."},
-                        "purpose": {"type": "string", "enum": [str(purpose) for purpose in INPUT_PURPOSES]},
-                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-                        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
-                    },
-                }
-            }
-        },
-    }
-}
+_FORM = described_form(
+    ["file", "purpose"],
+    {
+        "file": {"type": "string", "format": "binary", "description": "The bytes, with a filename."},
+        "purpose": {"type": "string", "enum": [str(purpose) for purpose in INPUT_PURPOSES]},
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+    },
+    dependentRequired={
+        "expires_after[anchor]": ["expires_after[seconds]"],
+        "expires_after[seconds]": ["expires_after[anchor]"],
+    },
+)

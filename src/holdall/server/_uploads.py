@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -14,7 +13,7 @@ from holdall.server._assembly import MAX_PART_BYTES, MAX_UPLOAD_BYTES, Completio
 from holdall.server._errors import APIError, not_found
 from holdall.server._json import described, json_body
 from holdall.server._models import Upload, UploadPart
-from holdall.server._multipart import FormData
+from holdall.server._multipart import FormData, described_form
 from holdall.server._receiving import check_length
 from holdall.server._route import json_response, serving
 
@@ -90,18 +89,4 @@ async def _uploads_of(request: Request) -> AsyncIterator[Uploads]:
         yield Uploads(about.store, uploads, most=about.max_upload_bytes)
 
 
-# By hand, since the form is parsed by hand.
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["data"],
-                    "properties": {"data": {"type": "string", "format": "binary", "description": "The bytes."}},
-                }
-            }
-        },
-    }
-}
+_FORM = described_form(["data"], {"data": {"type": "string", "format": "binary", "description": "The bytes."}})
