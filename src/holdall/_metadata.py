@@ -59,6 +59,9 @@ class Metadata:
         """
         known = self._known(file_ids, fresh)
         unknown = [i for i, file in zip(file_ids, known, strict=True) if file is None]
+        if not unknown:
+            found += filter(None, known)
+            return
         if len(unknown) == len(known):
             self._read(file_ids, found)
             return
