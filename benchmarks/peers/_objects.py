@@ -12,45 +12,64 @@ from typing import Any, ClassVar
 import holdall
 from benchmarks.peers._base import FILENAME, described
 
-__all__ = ["AT_ONCE", "CLIENTS", "Boto", "Client", "HoldallStore", "RawObstore", "RawS3fs"]
+__all__ = ["AT_ONCE", "CLIENTS", "Boto", "Client", "HoldallStore", "RawClient", "RawObstore", "RawS3fs"]
 
 AT_ONCE = 16
 """How many reads those who read many at once have on their way."""
 
 
 class Client(abc.ABC):
-    """A store in one bucket, below a prefix. Makes two objects a file, the metadata last."""
+    """A store in one bucket, below a prefix."""
 
     name = ""
 
+    @abc.abstractmethod
     def create(self, data: bytes) -> str:
-        """Store bytes with their metadata."""
+        """Store bytes with their metadata, and return the id."""
+
+    @abc.abstractmethod
+    def get(self, file_id: str) -> Any:
+        """The metadata."""
+
+    @abc.abstractmethod
+    def get_content(self, file_id: str) -> bytes:
+        """The bytes, once it is known that they are a whole file's."""
+
+    @abc.abstractmethod
+    def list(self) -> Sequence[Any]:
+        """All metadata."""
+
+    @abc.abstractmethod
+    def delete(self, file_id: str) -> None:
+        """Remove a file that is there."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+class RawClient(Client):
+    """A client as such. Makes two objects a file, the metadata last, and removes it first."""
+
+    def create(self, data: bytes) -> str:
         file_id, meta = described(data)
         self.put(f"{file_id}/data.bin", data)
         self.put(f"{file_id}/meta.json", json.dumps(meta, indent=2).encode())
         return file_id
 
     def get(self, file_id: str) -> Any:
-        """The metadata."""
         return json.loads(self.read(f"{file_id}/meta.json"))
 
     def get_content(self, file_id: str) -> bytes:
-        """The bytes, once it is known that they are a whole file's."""
         self.get(file_id)
         return self.read(f"{file_id}/data.bin")
 
     def list(self) -> Sequence[Any]:
-        """All metadata, one after another."""
         return [self.get(file_id) for file_id in self.ids()]
 
     def delete(self, file_id: str) -> None:
-        """Remove a file that is there, the metadata first."""
         self.get(file_id)
         self.remove(f"{file_id}/meta.json")
         self.remove(f"{file_id}/data.bin")
-
-    def close(self) -> None:
-        """Let go of what is held."""
 
     @abc.abstractmethod
     def put(self, key: str, data: bytes) -> None:
@@ -101,7 +120,7 @@ class HoldallStore(Client):
         self.store.close()
 
 
-class RawObstore(Client):
+class RawObstore(RawClient):
     """obstore, sync."""
 
     name = "raw obstore"
@@ -171,7 +190,7 @@ class RawObstore(Client):
         asyncio.run(every())
 
 
-class RawS3fs(Client):
+class RawS3fs(RawClient):
     """s3fs, sync, as its users call it."""
 
     name = "raw s3fs"
@@ -215,7 +234,7 @@ class RawS3fsOneRequest(RawS3fs):
     options: ClassVar[dict[str, Any]] = {"max_concurrency": 1}
 
 
-class Boto(Client):
+class Boto(RawClient):
     """boto3."""
 
     name = "boto3"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.peers import PEERS, find
+from benchmarks.peers import PEERS, _objects, find
 
 pytestmark = [
     # Of the peers, which are not ours to mend: filedepot uses a module that will go, file-keeper leaves files open.
@@ -45,3 +45,17 @@ def test_a_peer_that_is_not_installed_is_named_and_is_no_error(monkeypatch):
 
     assert [kind.name for kind in found] == ["seed-protocol floor"]
     assert list(missing) == ["Absent"]
+
+
+def test_what_is_compared_on_object_stores_can_be_made():
+    """Each client has all that is asked of it, and a driver of holdall does it."""
+    for kind in (*_objects.CLIENTS, _objects.HoldallStore):
+        assert not kind.__abstractmethods__, kind
+    store = _objects.HoldallStore("memory://", "holdall")
+    file_id = store.create(b"hello")
+    assert store.get(file_id)["bytes"] == 5
+    assert store.get_content(file_id) == b"hello"
+    assert len(store.list()) == 1
+    store.delete(file_id)
+    assert len(store.list()) == 0
+    store.close()
