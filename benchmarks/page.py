@@ -36,7 +36,7 @@ def _machine(tables: Tables) -> Iterator[str]:
     yield f"Measured on {tables.about['date']} on {machine['cores']} cores ({machine['cpu']}) with"
     yield f"{machine['memory_gib']} GiB of memory, by {machine['python']} on {machine['system']}."
     yield f"The disk's file system is {tables.about['disk']}."
-    yield f"Other programs ran on it too: its load was {machine['load_at_start']} when the run began."
+    yield f"The load was {machine['load_at_start']} when the run began: so many programs were busy on it besides."
     for name, why in tables.about.get("missing", {}).items():
         yield f"Not measured: {name} ({why})."
 
