@@ -61,6 +61,30 @@ def test_a_single_file_is_always_read(url, tmp_path):
         assert list(store) == []
 
 
+def test_what_is_remembered_is_deleted_without_reading_it():
+    """The backend looks whether it is there: once gone, from here or from elsewhere, it is not found."""
+    backend = fakes.Recording()
+    store, other = FileStore(backend), FileStore(backend)
+    files = put(store, 2)
+    store.delete(files[0].id)
+    other.delete(files[1].id)
+    assert (backend.calls["read_meta"], backend.calls["remove"]) == (1, 2), "only what the other store did not know"
+    for file in files:
+        with pytest.raises(FileNotFound):
+            store.delete(file.id)
+        assert not store.is_quick(file.id), "still remembered"
+
+
+def test_what_has_expired_cannot_be_deleted():
+    """That it is remembered does not let it be deleted once more than other calls can see it."""
+    clock = fakes.Clock(strategies.NOW_MS / 1000)
+    store = FileStore(fakes.Recording(), clock=clock)
+    (file,) = put(store, expires_after=10)
+    clock.now += 10
+    with pytest.raises(FileNotFound, match="expired"):
+        store.delete(file.id)
+
+
 @ordered
 def test_what_expires_is_no_longer_listed(without):
     """That it is remembered does not keep it alive."""

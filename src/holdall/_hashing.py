@@ -48,8 +48,9 @@ class Sha256:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._waiting: deque[Buffer] = deque()
-        self._changed = threading.Condition()
-        self._helped = False
+        # Made for the first chunk that is handed over: small files, of which there are many, are done without.
+        self._changed: threading.Condition
+        self._helped: bool | None = None
 
     def hexdigest(self) -> str:
         """Of all chunks so far, in lower-case hexadecimal."""
@@ -72,6 +73,8 @@ class Sha256:
 
     def _hand_over(self, chunk: Buffer) -> bool:
         """Let a helper hash this chunk, after those before it. False if none is idle."""
+        if self._helped is None:
+            self._changed, self._helped = threading.Condition(), False
         with self._changed:
             if self._helped:
                 self._waiting.append(chunk)

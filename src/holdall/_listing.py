@@ -18,7 +18,7 @@ from holdall._metadata import Metadata
 from holdall.backend import Backend, Capability
 from holdall.errors import InvalidRequest
 from holdall.ids import has_minted_form, lower_bound, minted_at_ms, plausible_range, time_of_text
-from holdall.model import FileObject, FilePage
+from holdall.model import FileObject, FilePage, has_expired
 
 __all__ = ["Listing", "Order", "page_of"]
 
@@ -54,7 +54,7 @@ class Listing:
             yield [
                 file
                 for file in batch
-                if (file.expires_at is None or file.expires_at > now) and (purpose is None or file.purpose == purpose)
+                if not has_expired(file, now) and (purpose is None or file.purpose == purpose)
             ]
 
     def _batches(self, now_ms: int, after: str | None, order: Order, hint: int | None) -> Iterator[list[FileObject]]:

@@ -54,6 +54,10 @@ def size_hint(data: Any) -> int | None:
 
 
 def _slices(data: Buffer) -> Generator[Buffer, None, None]:
+    if type(data) is bytes and len(data) <= CHUNK_BYTES:
+        if data:
+            yield data
+        return
     # Views are released as soon as they were used: the source may then resize its buffer and fill it again.
     with _bytes_of(data) as view:
         for start in range(0, len(view), CHUNK_BYTES):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from holdall.errors import CorruptMetadata, FileNotFound
 
-__all__ = ["FileObject", "FilePage", "FilePurpose", "decode_meta", "encode_meta", "to_purpose"]
+__all__ = ["FileObject", "FilePage", "FilePurpose", "decode_meta", "encode_meta", "has_expired", "to_purpose"]
 
 
 class FilePurpose(enum.StrEnum):
@@ -85,6 +85,11 @@ class FileObject(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def has_expired(file: FileObject, now: float) -> bool:
+    """Whether it is to be absent at this time, in Unix seconds (UTC)."""
+    return file.expires_at is not None and file.expires_at <= now
 
 
 class FilePage(BaseModel):

@@ -21,12 +21,8 @@ from holdall._reader import RangeReader, open_range, read_exactly
 from holdall._sources import chunks, size_hint
 from holdall._upload import Upload, too_large
 from holdall.backend import Capability
-from holdall.errors import (
-    CorruptMetadata,
-    FileNotFound,
-    InvalidRequest,
-)
-from holdall.model import FileObject, FilePage, FilePurpose
+from holdall.errors import CorruptMetadata, FileNotFound, InvalidRequest
+from holdall.model import FileObject, FilePage, FilePurpose, has_expired
 from holdall.options import DEFAULT_MAX_BYTES
 from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport, sweep_store, verify_store
 
@@ -296,13 +292,19 @@ class FileStore:
         """Remove a file. Of several who try at once, one succeeds and the others get `FileNotFound`, where the
         backend declares `EXCLUSIVE_REMOVE`. A file with corrupt metadata can be deleted.
         """
+        self._check_open("delete")
+        last = self._metadata.last(ids.check_id(file_id, "delete"))
+        # Whether it expired is all there is to read: the backend looks itself whether it is there.
+        if last is None or has_expired(last, self._clock()):
+            try:
+                self._get(file_id, "delete")
+            except CorruptMetadata:
+                _log.info("deleting %s, whose metadata is corrupt", file_id)
         try:
-            self._get(file_id, "delete")
-        except CorruptMetadata:
-            _log.info("deleting %s, whose metadata is corrupt", file_id)
-        with Guard(self._name, "delete", file_id):
-            self._backend.remove(file_id)
-        self._metadata.forget(file_id)
+            with Guard(self._name, "delete", file_id):
+                self._backend.remove(file_id)
+        finally:
+            self._metadata.forget(file_id)
 
     def sweep(self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False) -> SweepReport:
         """Remove expired files, and leftovers of writes and deletes that died.
@@ -367,7 +369,7 @@ class FileStore:
         ids.check_id(file_id, operation)
         with Guard(self._name, operation, file_id):
             file = self._metadata.read(file_id)
-        if file.expires_at is not None and file.expires_at <= self._clock():
+        if has_expired(file, self._clock()):
             raise FileNotFound(
                 f"cannot {operation} {file_id}: it expired",
                 operation=operation,

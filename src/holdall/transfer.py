@@ -24,7 +24,7 @@ from holdall.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from holdall.model import FileObject, decode_meta
+from holdall.model import FileObject, decode_meta, has_expired
 
 if TYPE_CHECKING:
     from holdall.backend import StagedFile
@@ -154,7 +154,7 @@ class _Copy:
             file = decode_meta(meta, file_id)
         except (CorruptMetadata, FileNotFound) as error:
             raise _NotCopied(str(error)) from error
-        if file.expires_at is not None and file.expires_at <= self._clock():
+        if has_expired(file, self._clock()):
             self._expired += 1
             return 0
         self._check_limits(file)

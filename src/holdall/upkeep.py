@@ -11,7 +11,7 @@ from holdall._guard import Guard
 from holdall._sources import CHUNK_BYTES
 from holdall.backend import Backend, Debris
 from holdall.errors import CorruptMetadata, FileNotFound, HoldallError
-from holdall.model import FileObject, decode_meta
+from holdall.model import FileObject, decode_meta, has_expired
 
 __all__ = ["DEFAULT_GRACE_SECONDS", "Problem", "SweepReport", "VerifyReport", "sweep_store", "verify_store"]
 
@@ -165,7 +165,7 @@ def _expired(backend: Backend, now: float) -> Iterator[str]:
             file = decode_meta(raw, file_id)
         except (CorruptMetadata, FileNotFound):
             continue
-        if file.expires_at is not None and file.expires_at <= now:
+        if has_expired(file, now):
             yield file_id
 
 

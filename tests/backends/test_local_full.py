@@ -63,7 +63,6 @@ def test_full_disk(small_disk, check_store, leftovers, excess_pages):
         with pytest.raises(holdall.StorageFull):
             store.create("d", b"d" * 2 * _PAGE, purpose="batch")
         store.delete(second.id)
-    with holdall.open_store(root, fsync=False) as store:
         third = store.create("d", b"d" * 2 * _PAGE, purpose="batch")
     assert check_store(root) == {first.id, third.id}
 
@@ -89,6 +88,18 @@ def test_delete_on_a_disk_without_room_for_a_name(small_disk, leftovers, fsync):
         os.unlink(f"{disk}/0")
         assert store.create("b", b"", purpose="batch").bytes == 0
     assert leftovers(f"{disk}/root") == []
+
+
+def test_what_was_just_deleted_makes_room(small_disk, check_store):
+    """Where the last inode is taken, a create right after a delete has those of the deleted file."""
+    root = f"{small_disk('nr_inodes=12')}/root"
+    with holdall.open_store(root, fsync=False) as store:
+        files = [store.create(name, b"", purpose="batch") for name in "abc"]
+        with pytest.raises(holdall.StorageFull):
+            store.create("d", b"", purpose="batch")
+        store.delete(files[0].id)
+        fourth = store.create("d", b"d", purpose="batch")
+    assert check_store(root) == {files[1].id, files[2].id, fourth.id}
 
 
 @pytest.mark.parametrize(("data", "metadata"), [(100_000, 10), (10, 60_000)], ids=["in the data", "in the metadata"])

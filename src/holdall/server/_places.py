@@ -14,7 +14,7 @@ from holdall._guard import Guard
 from holdall._metadata import Metadata
 from holdall.aio import AsyncFileStore
 from holdall.backend import Backend, Capability
-from holdall.model import FileObject
+from holdall.model import FileObject, has_expired
 from holdall.opening import open_store
 from holdall.server._measured import Measured
 from holdall.server._quota import Metered
@@ -145,7 +145,7 @@ async def entries(store: AsyncFileStore, file_ids: Sequence[str]) -> dict[str, F
         with Guard(repr(read), "get"):
             Metadata(read.backend, remembered=0).read_listed(file_ids, files)
         now = clock_of(read)()
-        return {file.id: file for file in files if file.expires_at is None or file.expires_at > now}
+        return {file.id: file for file in files if not has_expired(file, now)}
 
     return await to_thread.run_sync(found)
 

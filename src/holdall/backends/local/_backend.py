@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import errno
 import os
 import stat
 import time
@@ -21,6 +20,7 @@ from holdall.backends.local._files import (
     META,
     NOT_A_DIRECTORY,
     NOT_A_FILE,
+    NO_ROOM,
     DataStream,
     Directory,
     erase,
@@ -96,11 +96,17 @@ class LocalBackend(Backend):
         root = self._held()
         for _ in range(_ATTEMPTS - 1):
             try:
-                return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync)
+                return self._staged(root, file_id)
             except FileNotFoundError:
                 # A sweep was faster, or somebody removed the staging directory.
                 self._staging_directory = None
-        return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                # What was removed a moment ago still takes room.
+                self._reaper.wait()
+                break
+        return self._staged(root, file_id)
 
     def read_meta(self, file_id: str) -> bytes:
         root = self._held()
@@ -154,7 +160,7 @@ class LocalBackend(Backend):
             self._staging_directory = None
             self._take_out(file_id, root)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in NO_ROOM:
                 raise
             self._remove_in_place(file_id, root)
 
@@ -191,6 +197,9 @@ class LocalBackend(Backend):
             # Two threads may both open it: the one that is not kept is closed when its user is done.
             directory = self._staging_directory = self._make_staging(root)
         return directory
+
+    def _staged(self, root: Directory, file_id: str) -> LocalStagedFile:
+        return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync, make_room=self._reaper.wait)
 
     def _make_staging(self, root: Directory) -> Directory:
         where = f"the store in {self._root}"

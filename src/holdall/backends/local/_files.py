@@ -21,6 +21,7 @@ __all__ = [
     "META",
     "NOT_A_DIRECTORY",
     "NOT_A_FILE",
+    "NO_ROOM",
     "DataStream",
     "Directory",
     "erase",
@@ -37,6 +38,8 @@ DATA, META = "data.bin", "meta.json"
 NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 # What open(2) and read(2) say to a link, a socket, a directory or a FIFO where a file should be.
 NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN})
+# What anything that needs a block, an inode or a name says on a full disk.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_PATH needs no read permission and costs less; only Linux has it.

@@ -9,10 +9,12 @@ import os
 from typing import TYPE_CHECKING
 
 from holdall.backend import StagedFile
-from holdall.backends.local._files import DATA, META, Directory, erase, open_directory, sync_data
+from holdall.backends.local._files import DATA, META, NO_ROOM, Directory, erase, open_directory, sync_data
 from holdall.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdall.backend import Buffer
 
 __all__ = ["STAGING", "LocalStagedFile", "move", "new_name"]
@@ -38,12 +40,16 @@ class LocalStagedFile(StagedFile):
     `FileNotFoundError` if a sweep took the new directory before it was locked, or if the staging directory is gone.
     """
 
-    def __init__(self, root: Directory, staging: Directory, file_id: str, *, fsync: bool) -> None:
+    def __init__(
+        self, root: Directory, staging: Directory, file_id: str, *, fsync: bool, make_room: Callable[[], None]
+    ) -> None:
+        """`make_room` is called once when there is none on the disk, and may have helped."""
         self._fd = -1
         self._root = root
         self._staging = staging
         self._file_id = file_id
         self._fsync = fsync
+        self._make_room: Callable[[], None] | None = make_room
         self._name = new_name(file_id, "new")
         self._finished = False
         try:
@@ -60,11 +66,7 @@ class LocalStagedFile(StagedFile):
         self._close_data()
 
     def write(self, chunk: Buffer) -> None:
-        written = os.write(self._fd, chunk)
-        if written < len(chunk):
-            view = memoryview(chunk)
-            while written < len(view):
-                written += os.write(self._fd, view[written:])
+        self._write_all(self._fd, chunk)
 
     def publish(self, meta: bytes) -> None:
         self._write_meta(meta)
@@ -112,13 +114,28 @@ class LocalStagedFile(StagedFile):
     def _write_meta(self, meta: bytes) -> None:
         fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd)
         try:
-            written = os.write(fd, meta)
-            while written < len(meta):
-                written += os.write(fd, meta[written:])
+            self._write_all(fd, meta)
             if self._fsync:
                 sync_data(fd)
         finally:
             os.close(fd)
+
+    def _write_all(self, fd: int, data: Buffer) -> None:
+        written = self._write(fd, data)
+        if written < len(data):
+            view = memoryview(data)
+            while written < len(view):
+                written += self._write(fd, view[written:])
+
+    def _write(self, fd: int, data: Buffer) -> int:
+        try:
+            return os.write(fd, data)
+        except OSError as error:
+            if error.errno not in NO_ROOM or self._make_room is None:
+                raise
+            make_room, self._make_room = self._make_room, None
+            make_room()
+            return os.write(fd, data)
 
     def _sync_directory(self) -> None:
         fd = open_directory(self._name, self._staging.fd)
