@@ -52,9 +52,7 @@ class Listing:
         """
         for batch in self._batches(int(now * 1000), after, order, hint):
             yield [
-                file
-                for file in batch
-                if not has_expired(file, now) and (purpose is None or file.purpose == purpose)
+                file for file in batch if not has_expired(file, now) and (purpose is None or file.purpose == purpose)
             ]
 
     def _batches(self, now_ms: int, after: str | None, order: Order, hint: int | None) -> Iterator[list[FileObject]]:
