@@ -18,9 +18,9 @@ from holdall.backends.local import _debris
 from holdall.backends.local._files import (
     DATA,
     META,
+    NO_ROOM,
     NOT_A_DIRECTORY,
     NOT_A_FILE,
-    NO_ROOM,
     DataStream,
     Directory,
     erase,

@@ -14,7 +14,7 @@ __all__ = ["Reaper"]
 
 _log = logging.getLogger("holdall")
 
-# Deleting has paused once nothing was removed for so long. A stream of removals is waited out no longer than the second.
+# Deleting has paused once nothing was removed for so long. A stream of removals is waited out for the second at most.
 _PAUSE_SECONDS = 0.02
 _LONGEST_WAIT_SECONDS = 0.2
 
