@@ -28,8 +28,13 @@ class Reaper:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hurry = threading.Event()
+        self._executor: ThreadPoolExecutor | None = None
+        self._pending: list[tuple[str, Directory]] = []
+        self._awaited = False
         self._closed = False
-        self._begin()
+        self._pid = os.getpid()
 
     def submit(self, name: str, directory: Directory) -> None:
         """Erase soon; after `close`, now."""
@@ -70,14 +75,6 @@ class Reaper:
             # Of a caller who was interrupted.
             self._erase_pending()
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._hurry = threading.Event()
-        self._executor: ThreadPoolExecutor | None = None
-        self._pending: list[tuple[str, Directory]] = []
-        self._awaited = False
-        self._pid = os.getpid()
-
     def _running(self) -> ThreadPoolExecutor:
         if self._closed:
             raise RuntimeError("closed")
@@ -105,7 +102,9 @@ class Reaper:
     def _adopt(self) -> None:
         """In a forked child neither the thread nor a holder of the lock exists any more; the parent does its work."""
         if self._pid != os.getpid():
-            self._begin()
+            self._lock, self._hurry = threading.Lock(), threading.Event()
+            self._executor, self._pending, self._awaited = None, [], False
+            self._pid = os.getpid()
 
 
 def _erase_quietly(name: str, directory: Directory) -> None:
