@@ -29,7 +29,8 @@ from holdall.backends.local._files import (
     open_in_entry,
     read_all,
 )
-from holdall.backends.local._filesystem import is_on_this_machine
+from holdall.backends.local._filesystem import OF_THIS_MACHINE, kind_of
+from holdall.backends.local._group_commit import GroupCommit
 from holdall.backends.local._reaper import Reaper
 from holdall.backends.local._staging import STAGING, LocalStagedFile, move, new_name
 from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, StorageError, storage_error
@@ -78,7 +79,9 @@ class LocalBackend(Backend):
         self._fsync = fsync
         self.capabilities = _BASE | Capability.DURABLE if fsync else _BASE
         self._directory: Directory | None = _open_root(self._root, fsync=fsync)
-        self.quick = is_on_this_machine(self._root)
+        kind = kind_of(self._root)
+        self._group = GroupCommit(kind) if fsync else None
+        self.quick = kind in OF_THIS_MACHINE
         if self.quick:
             self.capabilities |= Capability.EXACT_LISTING
         self._staging_directory: Directory | None = None
@@ -181,6 +184,8 @@ class LocalBackend(Backend):
     def close(self) -> None:
         """Calls in other threads finish; a write that was begun can still be published."""
         self._reaper.close()
+        if self._group is not None:
+            self._group.close()
         self._directory = self._staging_directory = None
 
     def _held(self) -> Directory:
@@ -199,7 +204,7 @@ class LocalBackend(Backend):
         return directory
 
     def _staged(self, root: Directory, file_id: str) -> LocalStagedFile:
-        return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync, make_room=self._reaper.wait)
+        return LocalStagedFile(root, self._staging(root), file_id, group=self._group, make_room=self._reaper.wait)
 
     def _make_staging(self, root: Directory) -> Directory:
         where = f"the store in {self._root}"

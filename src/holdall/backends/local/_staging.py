@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdall.backend import Buffer
+    from holdall.backends.local._group_commit import GroupCommit
 
 __all__ = ["STAGING", "LocalStagedFile", "move", "new_name"]
 
@@ -41,17 +42,26 @@ class LocalStagedFile(StagedFile):
     """
 
     def __init__(
-        self, root: Directory, staging: Directory, file_id: str, *, fsync: bool, make_room: Callable[[], None]
+        self,
+        root: Directory,
+        staging: Directory,
+        file_id: str,
+        *,
+        group: GroupCommit | None,
+        make_room: Callable[[], None],
     ) -> None:
-        """`make_room` is called once when there is none on the disk, and may have helped."""
+        """Without a `group` nothing waits for the disk. `make_room` is called once when that is full."""
         self._fd = -1
         self._root = root
         self._staging = staging
         self._file_id = file_id
-        self._fsync = fsync
+        self._group = group
         self._make_room: Callable[[], None] | None = make_room
         self._name = new_name(file_id, "new")
         self._finished = False
+        self._size = 0
+        self.files_synced = self.moved = self.root_synced = False
+        self.root_error: int | None = None
         try:
             os.mkdir(self._name, 0o700, dir_fd=staging.fd)
             self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging.fd)
@@ -67,19 +77,20 @@ class LocalStagedFile(StagedFile):
 
     def write(self, chunk: Buffer) -> None:
         self._write_all(self._fd, chunk)
+        self._size += len(chunk)
 
     def publish(self, meta: bytes) -> None:
-        self._write_meta(meta)
-        if self._fsync:
-            sync_data(self._fd)
-            self._sync_directory()
+        meta_fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd)
         try:
-            move(self._name, self._staging.fd, self._file_id, self._root.fd)
-            # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
-            self._close_data()
-            if self._fsync:
-                # The rename itself is durable only when the directory that now holds the entry is.
-                os.fsync(self._root.fd)
+            try:
+                self._write_all(meta_fd, meta)
+                if self._group is None:
+                    self.move()
+                    self._close_data()
+                else:
+                    self._publish_durably(self._group, meta_fd)
+            finally:
+                os.close(meta_fd)
             self._finished = True
         except BaseException as error:
             self._finished = False
@@ -90,6 +101,11 @@ class LocalStagedFile(StagedFile):
                     file_id=self._file_id,
                 ) from error
             raise
+
+    def move(self) -> None:
+        """Let it appear in the root."""
+        move(self._name, self._staging.fd, self._file_id, self._root.fd)
+        self.moved = True
 
     def discard(self) -> None:
         if self._finished:
@@ -111,14 +127,24 @@ class LocalStagedFile(StagedFile):
         if os.fstat(self._fd).st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, "a sweep took the new directory", self._name)
 
-    def _write_meta(self, meta: bytes) -> None:
-        fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd)
-        try:
-            self._write_all(fd, meta)
-            if self._fsync:
-                sync_data(fd)
-        finally:
-            os.close(fd)
+    def _publish_durably(self, group: GroupCommit, meta_fd: int) -> None:
+        """Each step once, in this order: with those of other threads as far as a group does them, then here."""
+        with group.counted(self._size) as crowded:
+            if crowded:
+                group.join(self, self._root)
+            if not self.files_synced:
+                sync_data(meta_fd)
+                sync_data(self._fd)
+                self._sync_directory()
+            if not self.moved:
+                self.move()
+            # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
+            self._close_data()
+            # The rename itself is durable only when the directory that now holds the entry is.
+            if self.root_error is not None:
+                raise OSError(self.root_error, os.strerror(self.root_error))
+            if not self.root_synced:
+                os.fsync(self._root.fd)
 
     def _write_all(self, fd: int, data: Buffer) -> None:
         written = self._write(fd, data)
