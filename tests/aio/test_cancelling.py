@@ -270,11 +270,11 @@ async def test_a_cancelled_scope_is_noticed_by_a_source_that_never_waits(store, 
 
 
 @cancelled_in_every_way
-@pytest.mark.parametrize("verb", ["get", "delete"])
-async def test_a_call_that_began_is_waited_for(store, backend, how, verb):
+@pytest.mark.parametrize(("verb", "where"), [("get", "read_meta"), ("delete", "remove")])
+async def test_a_call_that_began_is_waited_for(store, backend, how, verb, where):
     """Cancelled on the storage, a call ends when the storage has: nothing of it goes on behind the caller's back."""
     file = await store.create("f", b"x", purpose="batch")
-    gate = backend.gate("read_meta")
+    gate = backend.gate(where)
     async with anyio.create_task_group() as group:
         call = Call(how, lambda: getattr(store, verb)(file.id)).start(group)
         await gate.reached()

@@ -143,6 +143,17 @@ def test_transfers_that_take_too_long_are_dropped(serve, store, how):
         assert list(Path(store.url.path, ".staging").iterdir()) == []
 
 
+def test_a_worker_that_is_stuck_is_killed(serve):
+    """One that does not even give up its transfers holds nobody up for ever: a while after the grace time it is killed."""
+    process, _, _ = serve(*TWO, "--grace", "1")
+    workers = _both(process)
+    os.kill(workers[0], signal.SIGSTOP)
+    process.terminate()
+    assert process.wait(60) == -signal.SIGTERM
+    assert all(_has_ended(pid) for pid in workers)
+    assert "1 of the workers did not end; they are killed" in process.stderr.read()
+
+
 def test_workers_end_when_who_watches_them_is_killed(serve):
     """They are nobody's then, and would hold the port for ever."""
     process, address, _ = serve(*TWO)

@@ -88,7 +88,7 @@ class Workers:
     async def _kill_the_stuck(self) -> None:
         await self._stopping.wait()
         await anyio.sleep(self._service.grace_seconds + _STUCK_SECONDS)
-        _log.error("%d workers do not end; they are killed", len(self._running))
+        _log.error("%d of the workers did not end; they are killed", len(self._running))
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
