@@ -1,7 +1,7 @@
 """The metadata of a store's files: read, decoded, and remembered, for it never changes.
 
 What is remembered saves listings the reading, where being listed proves that an entry is still there
-(`Capability.EXACT_LISTING`). A single file is always read anew: that is how its presence is checked.
+(`Capability.EXACT_LISTING`). To get or read a single file, it is read anew: that is how its presence is checked.
 """
 
 from __future__ import annotations

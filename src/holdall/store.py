@@ -120,7 +120,8 @@ class FileStore:
         """Store a new file and return what was stored. Once this returns, every reader sees all of it.
 
         If anything goes wrong, nothing is stored: whether the source raises (its exception comes through unchanged),
-        a limit is passed, or the bytes are not the expected ones.
+        a limit is passed, or the bytes are not the expected ones. Only an interrupt on the way back from here comes
+        too late to prevent it.
 
         `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It
         is read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096

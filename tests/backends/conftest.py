@@ -14,7 +14,6 @@ import textwrap
 import threading
 
 import pytest
-from tests.backends import local_trace
 
 import holdall
 from holdall.backends.local import _files
@@ -170,33 +169,6 @@ def missing():
         pytest.skip(what)
 
     return report
-
-
-@pytest.fixture
-def strace(missing, tmp_path):
-    """Runs Python code under strace with these options; returns its output and the trace."""
-    program = shutil.which("strace")
-    if program is None:
-        missing("strace is not installed")
-    log = tmp_path / "trace"
-
-    def run(code, *arguments, options=(local_trace.WATCHED,), killed=False):
-        selected = [part for option in options for part in ("-e", option)]
-        command = [program, "-f", "-y", "-s", "16", "-o", log, *selected, sys.executable, "-c", code, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if "ptrace" in done.stderr.lower() and done.returncode:
-            missing(f"strace is not permitted here: {done.stderr.strip()}")
-        assert killed or done.returncode == 0, done.stderr
-        return done.stdout, log.read_text(encoding="utf-8", errors="replace")
-
-    return run
-
-
-@pytest.fixture
-def victim(root):
-    """The id of a file in the store."""
-    with holdall.open_store(root) as store:
-        return store.create("old", b"old", purpose="batch").id
 
 
 @pytest.fixture

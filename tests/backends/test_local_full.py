@@ -90,9 +90,10 @@ def test_delete_on_a_disk_without_room_for_a_name(small_disk, leftovers, fsync):
     assert leftovers(f"{disk}/root") == []
 
 
-def test_what_was_just_deleted_makes_room(small_disk, check_store):
-    """Where the last inode is taken, a create right after a delete has those of the deleted file."""
-    root = f"{small_disk('nr_inodes=12')}/root"
+@pytest.mark.parametrize("inodes", [12, 13, 14], ids=["directory", "data", "metadata"])
+def test_what_was_just_deleted_makes_room(small_disk, check_store, inodes):
+    """Whichever of a file's three inodes is one too many: a create right after a delete has those of the deleted file."""
+    root = f"{small_disk(f'nr_inodes={inodes}')}/root"
     with holdall.open_store(root, fsync=False) as store:
         files = [store.create(name, b"", purpose="batch") for name in "abc"]
         with pytest.raises(holdall.StorageFull):

@@ -97,6 +97,32 @@ print(kept)
         assert done.stdout.strip() in present
 
 
+def test_an_upload_that_is_under_way_at_a_fork_is_the_parents(child, root, check_store):
+    """The child's copy of it stores nothing, says so, and takes nothing away when it is dropped; the parent goes on."""
+    said = child.run(
+        """
+        store = holdall.open_store(root)
+        with store.begin("upload", purpose="batch") as upload:
+            upload.write(b"upload")
+            pid = os.fork()
+            if pid == 0:
+                with upload:
+                    attempt(upload.write, b"x")
+                    attempt(upload.finish)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            attempt(upload.finish)
+        """,
+        root=root,
+    )
+    written, finished, *in_the_parent = said
+    for message in (written, finished):
+        assert "StorageError" in message["error"]
+        assert "before this process was forked" in message["text"]
+    assert in_the_parent == [{"done": True}, {"exit": 0}]
+    assert len(check_store(root)) == 1
+
+
 def test_fork_while_another_thread_opens_the_staging_directory(root, calls):
     """A fork in the middle of another thread's call leaves nothing locked in the child."""
     code = f"""

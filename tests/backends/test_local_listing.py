@@ -12,7 +12,7 @@ import holdall
 from holdall.backend import Capability
 from holdall.backends.local import LocalBackend, _files
 from holdall.backends.local._backend import _version
-from holdall.backends.local._filesystem import OF_THIS_MACHINE, kind_of
+from holdall.backends.local._filesystem import is_on_this_machine
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_second_listing_reads_nothing(store, later, monkeypatch):
 
 def test_not_of_this_machine_nothing_is_taken_for_current(root, monkeypatch):
     """On a network file system directories may look as they did: nothing is remembered, and nothing is quick."""
-    monkeypatch.setattr("holdall.backends.local._backend.kind_of", lambda _: "nfs4")
+    monkeypatch.setattr("holdall.backends.local._backend.is_on_this_machine", lambda _: False)
     with holdall.open_store(root, fsync=False) as store:
         _put(store)
         assert store.backend.listing_version() is None
@@ -135,7 +135,7 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path, path, here):
     """The longest point above the path counts, of two on one point the later; unknown types are not this machine's."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(_MOUNTS)
-    assert (kind_of(path, str(mounts)) in OF_THIS_MACHINE) is here
+    assert is_on_this_machine(path, str(mounts)) is here
 
 
 @pytest.mark.parametrize("content", ["", "no mounts\n", None])
@@ -144,7 +144,7 @@ def test_what_cannot_be_told_is_not_this_machine(tmp_path, content):
     mounts = tmp_path / "mountinfo"
     if content is not None:
         mounts.write_text(content)
-    assert kind_of("/", str(mounts)) == ""
+    assert is_on_this_machine("/", str(mounts)) is False
 
 
 def test_without_openat2_the_same_is_read(root, monkeypatch):

@@ -63,7 +63,7 @@ def test_erased_after_a_pause(root, erased):
 
 def test_a_stream_of_deletes_is_not_waited_out(root, erased, monkeypatch):
     """Where there never is a pause, entries are erased all the same."""
-    monkeypatch.setattr(_reaper, "_LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(_reaper, "_MOST_PAUSES", 2)
     store, ids = _filled(root, 1)
     ended = threading.Event()
 
@@ -93,6 +93,68 @@ def test_a_sweep_does_not_wait_for_the_pause(root, monkeypatch):
         assert report.leftovers == ()
         assert _trash(root) == []
     store.close()
+
+
+def test_an_interrupted_wait_hurries_nobody_else(root, monkeypatch):
+    """After Ctrl-C in a sweep, removals are waited out as before."""
+    store, ids = _filled(root, 2)
+    monkeypatch.setattr(_reaper, "_PAUSE_SECONDS", 3600)
+    store.delete(ids.pop())
+
+    class Interrupted(_reaper.ThreadPoolExecutor):
+        def submit(self, *_):
+            raise KeyboardInterrupt
+
+    (work,) = store.backend._reaper._works.values()
+    work.executor.__class__ = Interrupted
+    with pytest.raises(KeyboardInterrupt):
+        store.backend._reaper.wait()
+    work.executor.__class__ = _reaper.ThreadPoolExecutor
+    assert not work.hurry.is_set()
+    store.close()
+    assert _trash(root) == []
+
+
+def test_what_cannot_be_erased_holds_up_nothing_else(root, monkeypatch, caplog):
+    """Whatever keeps one removed entry from being erased, the others are, and the log says so."""
+    real, calls = _reaper.erase, []
+
+    def fail_the_first(name, dir_fd):
+        calls.append(name)
+        if len(calls) == 1:
+            raise RecursionError("a directory in a directory in a directory")
+        real(name, dir_fd)
+
+    monkeypatch.setattr(_reaper, "erase", fail_the_first)
+    store, ids = _filled(root, 5)
+    for file_id in ids:
+        store.delete(file_id)
+    store.close()
+    assert len(_trash(root)) == 1
+    assert f"could not give back the space of {_trash(root)[0]}" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("can't start new thread")])
+def test_without_its_thread_nothing_is_forgotten(root, monkeypatch, error):
+    """Where the thread could not be started, or this was interrupted: the entry is erased, by `close` at the latest."""
+    store, ids = _filled(root, 2)
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_reaper.ThreadPoolExecutor, "submit", fail)
+        if error is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                store.delete(ids[0])
+            (work,) = store.backend._reaper._works.values()
+            assert work.executor is None, "one that does not know its thread keeps the process from ending"
+        else:
+            store.delete(ids[0])
+            assert _trash(root) == [], "there is nobody else to erase it"
+    store.delete(ids[1])
+    store.close()
+    assert _trash(root) == []
 
 
 def test_nothing_is_forgotten_at_the_end_of_the_process(root):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
-from tests.backends.local_trace import WATCHED, steps_of, where
 
+import holdall
 from holdall.backends.local import _files
 
 _PREAMBLE = """
@@ -30,6 +33,61 @@ try:
 except holdall.StorageError as error:
     print("failed", error.errno)
 """
+_WATCHED = "trace=openat,mkdirat,rename,renameat,renameat2,unlinkat,write,fsync,fdatasync,sync,syncfs"
+
+
+@pytest.fixture
+def strace(missing, tmp_path):
+    """Runs Python code under strace with these options; returns its output and the trace."""
+    program = shutil.which("strace")
+    if program is None:
+        missing("strace is not installed")
+    log = tmp_path / "trace"
+
+    def run(code, *arguments, options=(_WATCHED,)):
+        selected = [part for option in options for part in ("-e", option)]
+        command = [program, "-f", "-y", "-s", "16", "-o", log, *selected, sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if "ptrace" in done.stderr.lower() and done.returncode:
+            missing(f"strace is not permitted here: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout, log.read_text(encoding="utf-8", errors="replace")
+
+    return run
+
+
+@pytest.fixture
+def victim(root):
+    """The id of a file in the store."""
+    with holdall.open_store(root) as store:
+        return store.create("old", b"old", purpose="batch").id
+
+
+def _steps(trace, root):
+    """The calls that concern the store, as `name what`, in the order in which they were begun."""
+    steps = []
+    for line in trace.splitlines():
+        match = re.match(r"\d+ +(\w+)\((.*)", line)
+        if not match:
+            continue
+        call, rest = match.groups()
+        if call == "write" and "acknowledged" in rest:
+            steps.append("acknowledge")
+        elif root in rest and "(deleted)" not in rest:
+            what = re.sub(rf"\d*<?{re.escape(root)}", "ROOT", rest)
+            what = re.sub(r"file-[0-9a-f]{32}(\.[0-9a-f]{12}\.(?P<kind>new|old))?", _short, what)
+            steps.append(f"{re.sub('at2?$', '', call)} {what.partition(') ')[0]}")
+    return steps
+
+
+def _short(match):
+    return (match["kind"] or "entry").upper()
+
+
+def _where(steps, pattern):
+    found = [i for i, step in enumerate(steps) if re.match(pattern, step)]
+    assert found, f"{pattern} is not among {steps}"
+    return found
 
 
 def test_create_is_durable_before_it_is_acknowledged(strace, root, victim):
@@ -37,14 +95,14 @@ def test_create_is_durable_before_it_is_acknowledged(strace, root, victim):
     then does `create` return.
     """
     _, trace = strace(_PREAMBLE.format(fsync=True) + _CREATE, root, victim)
-    steps = steps_of(trace, root)
-    written = where(steps, r"write ROOT/\.staging/NEW/(data\.bin|meta\.json)")
-    data = where(steps, r"f(data)?sync ROOT/\.staging/NEW/data\.bin")
-    meta = where(steps, r"f(data)?sync ROOT/\.staging/NEW/meta\.json")
-    directory = where(steps, r"fsync ROOT/\.staging/NEW>")
-    (rename,) = where(steps, r"rename .*NEW.*ENTRY")
-    root_sync = where(steps, r"fsync ROOT>")
-    (acknowledged,) = where(steps, "acknowledge")
+    steps = _steps(trace, root)
+    written = _where(steps, r"write ROOT/\.staging/NEW/(data\.bin|meta\.json)")
+    data = _where(steps, r"f(data)?sync ROOT/\.staging/NEW/data\.bin")
+    meta = _where(steps, r"f(data)?sync ROOT/\.staging/NEW/meta\.json")
+    directory = _where(steps, r"fsync ROOT/\.staging/NEW>")
+    (rename,) = _where(steps, r"rename .*NEW.*ENTRY")
+    root_sync = _where(steps, r"fsync ROOT>")
+    (acknowledged,) = _where(steps, "acknowledge")
     assert max(written) < max(*data, *meta)
     assert max(w for w in written if "data.bin" in steps[w]) < max(data)
     assert max(w for w in written if "meta.json" in steps[w]) < max(meta)
@@ -55,11 +113,11 @@ def test_create_is_durable_before_it_is_acknowledged(strace, root, victim):
 def test_delete_is_durable_before_it_is_acknowledged(strace, root, victim):
     """The entry is renamed away, the root synced, and only then does `delete` return and is anything erased."""
     _, trace = strace(_PREAMBLE.format(fsync=True) + _DELETE, root, victim)
-    steps = steps_of(trace, root)
-    (rename,) = where(steps, r"rename .*ENTRY.*OLD")
-    (root_sync,) = where(steps, r"fsync ROOT>")
-    (acknowledged,) = where(steps, "acknowledge")
-    erased = where(steps, "unlink ROOT")
+    steps = _steps(trace, root)
+    (rename,) = _where(steps, r"rename .*ENTRY.*OLD")
+    (root_sync,) = _where(steps, r"fsync ROOT>")
+    (acknowledged,) = _where(steps, "acknowledge")
+    erased = _where(steps, "unlink ROOT")
     assert rename < root_sync < acknowledged
     assert root_sync < min(erased)
 
@@ -67,7 +125,7 @@ def test_delete_is_durable_before_it_is_acknowledged(strace, root, victim):
 def test_without_fsync_nothing_is_synced(strace, root, victim):
     """`fsync=false` waits for the disk nowhere."""
     _, trace = strace(_PREAMBLE.format(fsync=False) + _CREATE + _DELETE, root, victim)
-    assert [step for step in steps_of(trace, root) if "sync" in step] == []
+    assert [step for step in _steps(trace, root) if "sync" in step] == []
 
 
 def test_a_new_root_is_durable(strace, tmp_path):
@@ -89,7 +147,7 @@ def test_a_sync_that_fails_fails_the_create(strace, root, victim, check_store, l
     it was there for a moment.
     """
     code = _PREAMBLE.format(fsync=True) + _FAILS.format(call='store.create("new", b"new", purpose="batch")')
-    said, _ = strace(code, root, victim, options=(WATCHED, f"inject={call}:error=EIO:when={nth}"))
+    said, _ = strace(code, root, victim, options=(_WATCHED, f"inject={call}:error=EIO:when={nth}"))
     assert said == "failed 5\n"
     assert leftovers(root) == []
     assert check_store(root) == {victim}
@@ -98,7 +156,7 @@ def test_a_sync_that_fails_fails_the_create(strace, root, victim, check_store, l
 def test_a_sync_that_fails_fails_the_delete(strace, root, victim, check_store, leftovers):
     """If the root cannot be synced, `delete` raises `StorageError` and the file is still there."""
     code = _PREAMBLE.format(fsync=True) + _FAILS.format(call="store.delete(victim)")
-    said, _ = strace(code, root, victim, options=(WATCHED, "inject=fsync:error=EIO:when=1"))
+    said, _ = strace(code, root, victim, options=(_WATCHED, "inject=fsync:error=EIO:when=1"))
     assert said == "failed 5\n"
     assert leftovers(root) == []
     assert check_store(root) == {victim}

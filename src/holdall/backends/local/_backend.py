@@ -28,9 +28,9 @@ from holdall.backends.local._files import (
     open_directory,
     open_in_entry,
     read_all,
+    synced_in_the_end,
 )
-from holdall.backends.local._filesystem import OF_THIS_MACHINE, kind_of
-from holdall.backends.local._group_commit import GroupCommit
+from holdall.backends.local._filesystem import is_on_this_machine
 from holdall.backends.local._reaper import Reaper
 from holdall.backends.local._staging import STAGING, LocalStagedFile, move, new_name
 from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, StorageError, storage_error
@@ -79,9 +79,7 @@ class LocalBackend(Backend):
         self._fsync = fsync
         self.capabilities = _BASE | Capability.DURABLE if fsync else _BASE
         self._directory: Directory | None = _open_root(self._root, fsync=fsync)
-        kind = kind_of(self._root)
-        self._group = GroupCommit(kind) if fsync else None
-        self.quick = kind in OF_THIS_MACHINE
+        self.quick = is_on_this_machine(self._root)
         if self.quick:
             self.capabilities |= Capability.EXACT_LISTING
         self._staging_directory: Directory | None = None
@@ -183,10 +181,10 @@ class LocalBackend(Backend):
 
     def close(self) -> None:
         """Calls in other threads finish; a write that was begun can still be published."""
-        self._reaper.close()
-        if self._group is not None:
-            self._group.close()
-        self._directory = self._staging_directory = None
+        try:
+            self._reaper.close()
+        finally:
+            self._directory = self._staging_directory = None
 
     def _held(self) -> Directory:
         """The root, for the caller to hold as long as it uses the descriptor."""
@@ -204,7 +202,7 @@ class LocalBackend(Backend):
         return directory
 
     def _staged(self, root: Directory, file_id: str) -> LocalStagedFile:
-        return LocalStagedFile(root, self._staging(root), file_id, group=self._group, make_room=self._reaper.wait)
+        return LocalStagedFile(root, self._staging(root), file_id, fsync=self._fsync, make_room=self._reaper.wait)
 
     def _make_staging(self, root: Directory) -> Directory:
         where = f"the store in {self._root}"
@@ -242,13 +240,15 @@ class LocalBackend(Backend):
         staging = self._staging(root)
         trash = new_name(file_id, "old")
         try:
-            move(file_id, root.fd, trash, staging.fd)
-            if self._fsync:
-                os.fsync(root.fd)
+            with synced_in_the_end(root) if self._fsync else contextlib.nullcontext():
+                move(file_id, root.fd, trash, staging.fd)
         except BaseException:
             # Reported as failed means still there. If it never moved, neither does this.
             with contextlib.suppress(OSError):
                 move(trash, staging.fd, file_id, root.fd)
+                if self._fsync:
+                    # The removal may have become durable by itself; then so must this.
+                    os.fsync(root.fd)
             raise
         self._reaper.submit(trash, staging)
 

@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from holdall.backends.local._openat2 import open_unlinked
 
@@ -30,6 +30,7 @@ __all__ = [
     "open_in_entry",
     "read_all",
     "sync_data",
+    "synced_in_the_end",
 ]
 
 DATA, META = "data.bin", "meta.json"
@@ -69,6 +70,21 @@ class Directory:
 def open_directory(name: str, dir_fd: int) -> int:
     """A descriptor of a directory, for listing and syncing it."""
     return os.open(name, _DIRECTORY, dir_fd=dir_fd)
+
+
+@contextlib.contextmanager
+def synced_in_the_end(directory: Directory) -> Iterator[None]:
+    """Wait until what was done to a directory meanwhile is on the disk.
+
+    Through an opening of its own: what could not be written is reported once to each (fsync(2)), and of several who
+    sync through one, only the first would hear of it.
+    """
+    fd = open_directory(".", directory.fd)
+    try:
+        yield
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def open_in_entry(entry: str, name: str, dir_fd: int) -> int:

@@ -1,4 +1,4 @@
-"""Which kind of file system a directory is on: those of this machine answer quickly, and are never out of date.
+"""Whether a directory is on a file system of this machine, whose answers are quick and never out of date.
 
 A network file system answers in milliseconds, or not at all while its server is away, and lets directories look as they
 did up to a minute ago (nfs(5), "acdirmax").
@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["OF_THIS_MACHINE", "kind_of"]
+__all__ = ["is_on_this_machine"]
 
-OF_THIS_MACHINE = frozenset(
+_HERE = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
 )
 _MOUNTS = "/proc/self/mountinfo"
 _escaped = re.compile(r"\\([0-7]{3})").sub
 
 
-def kind_of(path: str, mounts: str = _MOUNTS) -> str:
-    """What kind of file system a path is on, such as `ext4`; empty where that cannot be told, as on other systems."""
+def is_on_this_machine(path: str, mounts: str = _MOUNTS) -> bool:
+    """Whether it certainly is; where that cannot be told, as on other systems than Linux, it is not."""
     path = os.path.realpath(path)
     longest, kind = "", ""
     try:
@@ -32,5 +32,5 @@ def kind_of(path: str, mounts: str = _MOUNTS) -> str:
                 if len(point) >= len(longest) and os.path.commonpath([path, point]) == point:
                     longest, kind = point, after.split(" ")[0]
     except (OSError, IndexError, ValueError):
-        return ""
-    return kind
+        return False
+    return kind in _HERE

@@ -14,9 +14,9 @@ __all__ = ["Reaper"]
 
 _log = logging.getLogger("holdall")
 
-# Deleting has paused once nothing was removed for so long. A stream of removals is waited out for the second at most.
+# Deleting has paused once nothing was removed for so long. A stream of removals is waited out so many times at most.
 _PAUSE_SECONDS = 0.02
-_LONGEST_WAIT_SECONDS = 0.2
+_MOST_PAUSES = 10
 
 
 class Reaper:
@@ -28,87 +28,100 @@ class Reaper:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._hurry = threading.Event()
-        self._executor: ThreadPoolExecutor | None = None
-        self._pending: list[tuple[str, Directory]] = []
-        self._awaited = False
         self._closed = False
-        self._pid = os.getpid()
+        # One for each process: in a forked child neither the thread nor a holder of the lock exists any more, and what
+        # was pending is the parent's.
+        self._works: dict[int, _Work] = {}
 
     def submit(self, name: str, directory: Directory) -> None:
         """Erase soon; after `close`, now."""
-        self._adopt()
-        try:
-            with self._lock:
-                executor = self._running()
-                if not self._awaited:
-                    executor.submit(self._erase_after_a_pause)
-                    self._awaited = True
-                self._pending.append((name, directory))
-        except RuntimeError:
-            # Closed, or the interpreter is exiting, or there may be no more threads.
-            _erase_quietly(name, directory)
+        work = self._work()
+        with work.lock:
+            # Before anything that may fail: whoever comes next, or `close`, erases it.
+            work.pending.append((name, directory))
+            if not self._closed and work.start():
+                return
+        work.erase()
 
     def wait(self) -> None:
         """Wait until what was submitted so far is erased."""
-        self._adopt()
-        with self._lock:
-            executor = self._executor
-        if executor is not None:
-            self._hurry.set()
-            # Closed meanwhile: then there is nothing to wait for.
+        work = self._work()
+        with work.lock:
+            executor = work.executor
+        if executor is None:
+            work.erase()
+            return
+        work.hurry.set()
+        try:
+            # Closed meanwhile, or the interpreter is exiting.
             with contextlib.suppress(RuntimeError):
                 # On the same thread, after what it is erasing just now.
-                executor.submit(self._erase_pending).result()
-            self._hurry.clear()
+                executor.submit(work.erase).result()
+        finally:
+            work.hurry.clear()
 
     def close(self) -> None:
         """Wait until everything is erased."""
-        self._adopt()
-        with self._lock:
-            executor, self._executor = self._executor, None
+        work = self._work()
+        with work.lock:
+            executor, work.executor = work.executor, None
             self._closed = True
         if executor is not None:
-            self._hurry.set()
+            work.hurry.set()
             executor.shutdown(wait=True)
-            # Of a caller who was interrupted.
-            self._erase_pending()
+        # Of those who were interrupted.
+        work.erase()
 
-    def _running(self) -> ThreadPoolExecutor:
-        if self._closed:
-            raise RuntimeError("closed")
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="holdall-reaper")
-        return self._executor
+    def _work(self) -> _Work:
+        # Two threads may both make one; the first is what both get.
+        return self._works.get(os.getpid()) or self._works.setdefault(os.getpid(), _Work())
+
+
+class _Work:
+    """What one process has to erase."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.hurry = threading.Event()
+        self.pending: list[tuple[str, Directory]] = []
+        self.executor: ThreadPoolExecutor | None = None
+        self._awaited = False
+
+    def start(self) -> bool:
+        """Have the thread erase what is pending after the pause, with the lock held. False if there is no thread."""
+        if self._awaited:
+            return True
+        if self.executor is None:
+            self.executor = ThreadPoolExecutor(1, thread_name_prefix="holdall-reaper")
+        try:
+            self.executor.submit(self._erase_after_a_pause)
+        except RuntimeError:
+            # The interpreter is exiting, or there may be no more threads.
+            return False
+        except BaseException:
+            # Interrupted while the thread started, which the executor then does not know: it ends by itself.
+            self.executor.shutdown(wait=False)
+            self.executor = None
+            raise
+        self._awaited = True
+        return True
+
+    def erase(self) -> None:
+        """Erase what is pending, on this thread."""
+        with self.lock:
+            pending, self.pending = self.pending, []
+        for name, directory in pending:
+            try:
+                erase(name, directory.fd)
+            except Exception:  # noqa: BLE001 - whatever it is, the others are to be erased
+                _log.warning("could not give back the space of %s yet; sweep will", name, exc_info=True)
 
     def _erase_after_a_pause(self) -> None:
-        seen, waited = -1, 0.0
-        while seen != len(self._pending) and waited < _LONGEST_WAIT_SECONDS:
-            seen = len(self._pending)
-            if self._hurry.wait(_PAUSE_SECONDS):
+        seen = -1
+        for _ in range(_MOST_PAUSES):
+            if seen == len(self.pending) or self.hurry.wait(_PAUSE_SECONDS):
                 break
-            waited += _PAUSE_SECONDS
-        with self._lock:
+            seen = len(self.pending)
+        with self.lock:
             self._awaited = False
-        self._erase_pending()
-
-    def _erase_pending(self) -> None:
-        with self._lock:
-            pending, self._pending = self._pending, []
-        for name, directory in pending:
-            _erase_quietly(name, directory)
-
-    def _adopt(self) -> None:
-        """In a forked child neither the thread nor a holder of the lock exists any more; the parent does its work."""
-        if self._pid != os.getpid():
-            self._lock, self._hurry = threading.Lock(), threading.Event()
-            self._executor, self._pending, self._awaited = None, [], False
-            self._pid = os.getpid()
-
-
-def _erase_quietly(name: str, directory: Directory) -> None:
-    try:
-        erase(name, directory.fd)
-    except OSError:
-        _log.warning("could not give back the space of %s yet; sweep will", name, exc_info=True)
+        self.erase()

@@ -5,22 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall.backend import StagedFile
-from holdall.backends.local._files import DATA, META, NO_ROOM, Directory, erase, open_directory, sync_data
+from holdall.backends.local._files import (
+    DATA,
+    META,
+    NO_ROOM,
+    Directory,
+    erase,
+    open_directory,
+    sync_data,
+    synced_in_the_end,
+)
 from holdall.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdall.backend import Buffer
-    from holdall.backends.local._group_commit import GroupCommit
 
 __all__ = ["STAGING", "LocalStagedFile", "move", "new_name"]
 
+T = TypeVar("T")
+
 STAGING = ".staging"
+
+_log = logging.getLogger("holdall")
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,29 +52,25 @@ class LocalStagedFile(StagedFile):
     """A write in `<root>/.staging`, its `data.bin` locked so that a sweep can tell it from a dead one.
 
     `FileNotFoundError` if a sweep took the new directory before it was locked, or if the staging directory is gone.
+    In a forked child it does nothing: it is the parent's.
     """
 
+    # For `__del__`, however early making it was interrupted.
+    _fd = -1
+
     def __init__(
-        self,
-        root: Directory,
-        staging: Directory,
-        file_id: str,
-        *,
-        group: GroupCommit | None,
-        make_room: Callable[[], None],
+        self, root: Directory, staging: Directory, file_id: str, *, fsync: bool, make_room: Callable[[], None]
     ) -> None:
-        """Without a `group` nothing waits for the disk. `make_room` is called once when that is full."""
-        self._fd = -1
+        """`make_room` is called once when there is none on the disk, and may have helped."""
         self._root = root
         self._staging = staging
         self._file_id = file_id
-        self._group = group
+        self._fsync = fsync
         self._make_room: Callable[[], None] | None = make_room
         self._name = new_name(file_id, "new")
         self._finished = False
-        self._size = 0
-        self.files_synced = self.moved = self.root_synced = False
-        self.root_error: int | None = None
+        self._pid = os.getpid()
+        self._identity: tuple[int, int] | None = None
         try:
             os.mkdir(self._name, 0o700, dir_fd=staging.fd)
             self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging.fd)
@@ -76,21 +85,21 @@ class LocalStagedFile(StagedFile):
         self._close_data()
 
     def write(self, chunk: Buffer) -> None:
+        self._check_process()
         self._write_all(self._fd, chunk)
-        self._size += len(chunk)
 
     def publish(self, meta: bytes) -> None:
-        meta_fd = os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd)
+        self._check_process()
+        self._write_meta(meta)
+        if self._fsync:
+            sync_data(self._fd)
+            self._sync_directory()
         try:
-            try:
-                self._write_all(meta_fd, meta)
-                if self._group is None:
-                    self.move()
-                    self._close_data()
-                else:
-                    self._publish_durably(self._group, meta_fd)
-            finally:
-                os.close(meta_fd)
+            # The rename itself is durable only when the directory that then holds the entry is.
+            with synced_in_the_end(self._root) if self._fsync else contextlib.nullcontext():
+                self._roomy(move, self._name, self._staging.fd, self._file_id, self._root.fd)
+                # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
+                self._close_data()
             self._finished = True
         except BaseException as error:
             self._finished = False
@@ -102,11 +111,6 @@ class LocalStagedFile(StagedFile):
                 ) from error
             raise
 
-    def move(self) -> None:
-        """Let it appear in the root."""
-        move(self._name, self._staging.fd, self._file_id, self._root.fd)
-        self.moved = True
-
     def discard(self) -> None:
         if self._finished:
             return
@@ -114,7 +118,15 @@ class LocalStagedFile(StagedFile):
         try:
             self._close_data()
         finally:
-            erase(self._name, self._staging.fd)
+            if self._pid == os.getpid():
+                erase(self._name, self._staging.fd)
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise StorageError(
+                f"cannot create {self._file_id}: its upload was begun before this process was forked; begin another",
+                file_id=self._file_id,
+            )
 
     def _lock(self) -> None:
         try:
@@ -124,44 +136,37 @@ class LocalStagedFile(StagedFile):
         except OSError:
             # Not every network file system has locks; there the age of a leftover must do.
             pass
-        if os.fstat(self._fd).st_nlink == 0:
+        status = os.fstat(self._fd)
+        if status.st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, "a sweep took the new directory", self._name)
+        self._identity = (status.st_dev, status.st_ino)
 
-    def _publish_durably(self, group: GroupCommit, meta_fd: int) -> None:
-        """Each step once, in this order: with those of other threads as far as a group does them, then here."""
-        with group.counted(self._size) as crowded:
-            if crowded:
-                group.join(self, self._root)
-            if not self.files_synced:
-                sync_data(meta_fd)
-                sync_data(self._fd)
-                self._sync_directory()
-            if not self.moved:
-                self.move()
-            # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
-            self._close_data()
-            # The rename itself is durable only when the directory that now holds the entry is.
-            if self.root_error is not None:
-                raise OSError(self.root_error, os.strerror(self.root_error))
-            if not self.root_synced:
-                os.fsync(self._root.fd)
+    def _write_meta(self, meta: bytes) -> None:
+        fd = self._roomy(lambda: os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd))
+        try:
+            self._write_all(fd, meta)
+            if self._fsync:
+                sync_data(fd)
+        finally:
+            os.close(fd)
 
     def _write_all(self, fd: int, data: Buffer) -> None:
-        written = self._write(fd, data)
+        written = self._roomy(os.write, fd, data)
         if written < len(data):
             view = memoryview(data)
             while written < len(view):
-                written += self._write(fd, view[written:])
+                written += self._roomy(os.write, fd, view[written:])
 
-    def _write(self, fd: int, data: Buffer) -> int:
+    def _roomy(self, call: Callable[..., T], *args: Any) -> T:
+        """What the call returns, made a second time if the disk was full and something could be done about it."""
         try:
-            return os.write(fd, data)
+            return call(*args)
         except OSError as error:
             if error.errno not in NO_ROOM or self._make_room is None:
                 raise
             make_room, self._make_room = self._make_room, None
             make_room()
-            return os.write(fd, data)
+            return call(*args)
 
     def _sync_directory(self) -> None:
         fd = open_directory(self._name, self._staging.fd)
@@ -177,13 +182,15 @@ class LocalStagedFile(StagedFile):
 
     def _unpublish(self) -> None:
         """Take a rename back whose durability failed or was interrupted: reported as failed means not there."""
-        # Asking the staging directory is safe at every point: if the rename did not happen, the name is still there,
-        # and what carries the id in the root is somebody else's.
+        # What carries the id in the root may be somebody else's, who was faster.
         try:
-            os.stat(self._name, dir_fd=self._staging.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            with contextlib.suppress(OSError):
+            there = os.stat(f"{self._file_id}/{DATA}", dir_fd=self._root.fd, follow_symlinks=False)
+            if (there.st_dev, there.st_ino) == self._identity:
                 move(self._file_id, self._root.fd, self._name, self._staging.fd)
-        except OSError:
-            # Nobody can tell; what is in the root may be another's.
+                if self._fsync:
+                    # The rename may have become durable by itself; then so must this.
+                    os.fsync(self._root.fd)
+        except FileNotFoundError:
             pass
+        except OSError:
+            _log.warning("could not take back %s, which is reported as not stored", self._file_id, exc_info=True)
