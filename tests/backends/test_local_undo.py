@@ -112,7 +112,8 @@ def test_what_somebody_else_stored_under_the_id_stays(root, monkeypatch, check_s
             with store.begin("second", purpose="batch", file_id=first.file_id) as second:
                 second.write(b"second")
                 second.finish()
-            shutil.rmtree(f"{root}/.staging")
+            (tidied,) = os.listdir(f"{root}/.staging")
+            shutil.rmtree(f"{root}/.staging/{tidied}")
             real(*names, **where)
 
         monkeypatch.setattr(os, "rename", be_late)
