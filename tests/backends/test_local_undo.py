@@ -123,15 +123,32 @@ def test_what_somebody_else_stored_under_the_id_stays(root, monkeypatch, check_s
     assert check_store(root) == {first.file_id}
 
 
-def test_what_cannot_be_taken_back_is_logged(root, syncs_of, monkeypatch, caplog):
-    """Where neither forward nor back is possible, whoever runs the store is told which file is there all the same."""
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_what_cannot_be_taken_back_is_logged(root, syncs_of, monkeypatch, caplog, verb):
+    """Where neither forward nor back is possible, whoever runs the store is told which file is not as reported."""
     with holdall.open_store(root) as store:
-        store.delete(store.create("warm", b"", purpose="batch").id)
+        victim = store.create("v", b"v", purpose="batch").id
         real, renames = os.rename, itertools.count()
         monkeypatch.setattr(os, "rename", lambda *a, **k: _fail() if next(renames) else real(*a, **k))
         syncs_of(root, lambda *_: _fail())
         with pytest.raises(holdall.StorageError):
-            store.create("a", b"a", purpose="batch")
+            store.create("a", b"a", purpose="batch") if verb == "create" else store.delete(victim)
         monkeypatch.undo()
-        (there,) = store
-    assert f"could not take back {there.id}" in caplog.text
+        there = [file.id for file in store]
+    if verb == "create":
+        assert f"could not take back {there[1]}" in caplog.text
+    else:
+        assert there == []
+        assert f"could not put back {victim}" in caplog.text
+
+
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_what_is_taken_back_is_not_logged_as_if_it_were_not(root, syncs_of, caplog, verb):
+    """Where the root cannot be synced at all, the first error is told, and the file is as reported."""
+    with holdall.open_store(root) as store:
+        victim = store.create("v", b"v", purpose="batch").id
+        syncs_of(root, lambda *_: _fail())
+        with pytest.raises(holdall.StorageError):
+            store.create("a", b"a", purpose="batch") if verb == "create" else store.delete(victim)
+        assert [file.id for file in store] == [victim]
+    assert caplog.text == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from abc import ABC, abstractmethod
 from typing import Any
 
 from obstore_servers import BUCKET, Server
@@ -22,24 +23,24 @@ class FileTarget(Target):
         return url
 
 
-class KeysRaw(RawAccess):
+class KeysRaw(RawAccess, ABC):
     """Raw access to whatever keeps bytes under keys; a subclass says how."""
 
+    @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get(self, key: str) -> bytes:
         """Read an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, key: str) -> None:
         """Remove an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sizes(self) -> dict[str, int]:
         """Every key below the location, with its size."""
-        raise NotImplementedError
 
     def corrupt(self, file_id: str) -> None:
         self.write_meta(file_id, b'{"id": "')

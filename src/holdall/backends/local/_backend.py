@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import logging
 import os
 import stat
 import time
@@ -32,7 +33,7 @@ from holdall.backends.local._files import (
 )
 from holdall.backends.local._filesystem import is_on_this_machine
 from holdall.backends.local._reaper import Reaper
-from holdall.backends.local._staging import STAGING, LocalStagedFile, move, new_name
+from holdall.backends.local._staging import STAGING, LocalStagedFile, move, move_back, new_name
 from holdall.errors import FileNotFound, InvalidRequest, InvalidStoreURL, StorageError, storage_error
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from holdall.url import StoreURL
 
 __all__ = ["LocalBackend"]
+
+_log = logging.getLogger("holdall")
 
 _BASE = (
     Capability.ATOMIC_PUBLISH
@@ -243,12 +246,13 @@ class LocalBackend(Backend):
             with synced_in_the_end(root) if self._fsync else contextlib.nullcontext():
                 move(file_id, root.fd, trash, staging.fd)
         except BaseException:
-            # Reported as failed means still there. If it never moved, neither does this.
-            with contextlib.suppress(OSError):
-                move(trash, staging.fd, file_id, root.fd)
-                if self._fsync:
-                    # The removal may have become durable by itself; then so must this.
-                    os.fsync(root.fd)
+            # Reported as failed means still there. If it never moved, there is nothing to move back.
+            try:
+                move_back(trash, staging.fd, file_id, root.fd, root if self._fsync else None)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                _log.warning("could not put back %s, which is reported as not deleted", file_id, exc_info=True)
             raise
         self._reaper.submit(trash, staging)
 

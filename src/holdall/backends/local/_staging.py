@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from holdall.backend import Buffer
 
-__all__ = ["STAGING", "LocalStagedFile", "move", "new_name"]
+__all__ = ["STAGING", "LocalStagedFile", "move", "move_back", "new_name"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,15 @@ def new_name(file_id: str, suffix: str) -> str:
 def move(source: str, source_fd: int, target: str, target_fd: int) -> None:
     """Rename an entry's directory, from one open directory to another. The only place where anything is renamed."""
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+
+def move_back(source: str, source_fd: int, target: str, target_fd: int, synced: Directory | None) -> None:
+    """Take a rename back whose durability failed or was interrupted; with `synced`, the root, durably."""
+    move(source, source_fd, target, target_fd)
+    if synced is not None:
+        # The rename may have become durable by itself; then so must this. The caller hears of the first error.
+        with contextlib.suppress(OSError):
+            os.fsync(synced.fd)
 
 
 class LocalStagedFile(StagedFile):
@@ -186,10 +195,8 @@ class LocalStagedFile(StagedFile):
         try:
             there = os.stat(f"{self._file_id}/{DATA}", dir_fd=self._root.fd, follow_symlinks=False)
             if (there.st_dev, there.st_ino) == self._identity:
-                move(self._file_id, self._root.fd, self._name, self._staging.fd)
-                if self._fsync:
-                    # The rename may have become durable by itself; then so must this.
-                    os.fsync(self._root.fd)
+                synced = self._root if self._fsync else None
+                move_back(self._file_id, self._root.fd, self._name, self._staging.fd, synced)
         except FileNotFoundError:
             pass
         except OSError:
