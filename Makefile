@@ -1,6 +1,8 @@
 # The front doors. Each sets itself up from uv.lock and may be run again at any time.
 # Needed on the machine: Python 3.11 or newer, pip, make.
 PYTHON ?= python3
+# How many tests run at the same time; 0 runs them in the process that one can debug.
+JOBS ?= auto
 UV_VERSION := 0.13.9
 # uv comes by pip into .tools, so nothing outside this folder is touched;
 # it makes the virtual environment itself, so Debian's python3-venv is not needed.
@@ -15,8 +17,8 @@ help:   ## what can be made here
 demo: .venv/.synced   ## store real files, list them, read them back, verify and delete them
 	@$(RUN)/python examples/demo.py
 
-test: .venv/.synced   ## run every test
-	@$(RUN)/python -m pytest $(ARGS)
+test: .venv/.synced   ## run every test; JOBS=0 ARGS='tests/cli -k copy' for some of them, one by one
+	@$(RUN)/python -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=worksteal $(ARGS)
 
 test-servers: .venv/.servers   ## the conformance suite on servers: Ceph, Azurite, Google, sshd ...
 	@HOLDALL_TEST_SERVERS=1 $(RUN)/python -m pytest tests/storage/test_servers.py $(ARGS)

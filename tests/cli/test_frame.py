@@ -300,7 +300,8 @@ def test_progress_is_shown_on_a_terminal_only(url, tmp_path):
     drawn = io.BytesIO()
     reader = threading.Thread(target=_read_all, args=(mine, drawn))
     reader.start()
-    environment = {**os.environ, "TERM": "xterm"}
+    # Wide, for the bar shows the whole path.
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "250"}
     on_terminal = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=60, check=False
     )

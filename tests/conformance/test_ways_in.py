@@ -231,6 +231,20 @@ def test_author_subclasses_the_suite(pytester):
     result.stdout.fnmatch_lines(["*core 2/2: CONFORMANT*"])
 
 
+def test_the_verdict_is_the_same_when_tests_run_in_other_processes(pytester, monkeypatch, environment):
+    """With `pytest -n 2` the verdict line counts what all processes found: what held, broke, or is not declared."""
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    pytester.makepyfile(textwrap.dedent(SUBCLASS.replace("?fsync=false", "").replace("{url}", "lossy://")))
+    checks = "content.large,content.ranges,list.empty,durability.fsync_order"
+    verdicts = []
+    for processes in ("0", "2"):
+        result = pytester.runpytest_subprocess("-q", "-n", processes, "--holdall-only", checks)
+        verdicts.append([line for line in result.outlines if line.startswith("holdall conformance")])
+
+    assert "core 1/3: BROKEN (2) · not declared 1" in verdicts[0][0]
+    assert verdicts[1] == verdicts[0]
+
+
 def test_author_sees_the_whole_finding(pytester, monkeypatch, environment):
     """A failing check of the subclass shows the finding's text."""
     monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])

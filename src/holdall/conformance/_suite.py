@@ -11,7 +11,7 @@ from holdall.conformance._kit import Settings
 from holdall.conformance._registry import Check, all_checks
 from holdall.conformance._runner import run_check
 from holdall.conformance._target import Target
-from holdall.conformance.plugin import findings_of, settings_of
+from holdall.conformance.plugin import keep_finding, settings_of
 
 __all__ = ["StoreConformance"]
 
@@ -36,7 +36,7 @@ def _test_of(check: Check) -> Callable[..., None]:
         options = settings_of(request.config)
         settings = Settings(seed=options.seed, max_examples=options.max_examples, large=options.large)
         finding = run_check(check, holdall_target, settings, xfail=options.xfails.get(check.id))
-        findings_of(request.config).append((request.node.parent.nodeid, finding))
+        keep_finding(request.node, finding)
         if finding.status in {"not declared", "not checked"}:
             pytest.skip(f"{finding.status}: {finding.reason}")
         elif finding.status == "expected failure":

@@ -6,6 +6,7 @@ changes nothing unless a test of the suite ran.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from holdall.conformance._report import Finding
 
-__all__ = ["findings_of", "settings_of"]
+__all__ = ["keep_finding", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Options:
 
 
 _OPTIONS = pytest.StashKey[Options]()
-_FINDINGS = pytest.StashKey["list[tuple[str, Finding]]"]()
+_FINDING = pytest.StashKey["Finding"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,9 +69,9 @@ def settings_of(config: pytest.Config) -> Options:
     return config.stash[_OPTIONS]
 
 
-def findings_of(config: pytest.Config) -> list[tuple[str, Finding]]:
-    """What the suite has found in this run: the class of tests, and the finding."""
-    return config.stash.setdefault(_FINDINGS, [])
+def keep_finding(item: pytest.Item, finding: Finding) -> None:
+    """Note what a test of the suite has found, for the verdict of its class."""
+    item.stash[_FINDING] = finding
 
 
 def _names(values: list[str]) -> tuple[str, ...]:
@@ -103,16 +104,32 @@ def _check_id(item: pytest.Item) -> str | None:
     return getattr(getattr(item, "function", None), "holdall_check", None)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The verdict for each class of tests, if a test of the suite ran."""
-    if _FINDINGS not in config.stash:
-        return
-    from holdall.conformance._report import Report  # noqa: PLC0415 - only when the suite ran
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Let the report carry the finding, as plain values: pytest-xdist sends it from another process."""
+    report = yield
+    if call.when == "call" and _FINDING in item.stash:
+        finding = item.stash[_FINDING]
+        of = item.parent.nodeid if item.parent else ""
+        report.holdall_finding = [of, finding.id, finding.status, finding.reason]
+    return report
 
-    classes: dict[str, list[Finding]] = {}
-    for name, finding in config.stash[_FINDINGS]:
-        classes.setdefault(name, []).append(finding)
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The verdict for each class of tests, if a test of the suite ran."""
+    reports = [r for of in terminalreporter.stats.values() for r in of if hasattr(r, "holdall_finding")]
+    if not reports:
+        return
+    from holdall.conformance._registry import all_checks  # noqa: PLC0415 - only when the suite ran
+    from holdall.conformance._report import Finding, Report  # noqa: PLC0415
+
+    promises = {check.id: check.promise for check in all_checks()}
+    # By name, so that of a test that was run twice the last run counts.
+    classes: dict[str, dict[str, Finding]] = {}
+    for report in sorted(reports, key=lambda r: float(r.start)):
+        name, check_id, status, reason = report.holdall_finding
+        classes.setdefault(name, {})[check_id] = Finding(promises[check_id], status, reason=reason)
     terminalreporter.section("holdall conformance")
     for name, findings in classes.items():
         terminalreporter.write_line(name)
-        terminalreporter.write_line(Report(name, tuple(findings)).verdict_line())
+        terminalreporter.write_line(Report(name, tuple(findings.values())).verdict_line())
