@@ -157,6 +157,40 @@ def test_without_its_thread_nothing_is_forgotten(root, monkeypatch, error):
     assert _trash(root) == []
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("moment", ["noting what is pending", "starting the thread"])
+def test_a_signal_handler_may_delete_while_deleting(root, monkeypatch, moment):
+    """A delete by a handler that interrupts a delete of the same thread does not wait for it, and both are erased."""
+    store, ids = _filled(root, 3)
+    store.delete(ids.pop())
+    store.backend._reaper.wait()
+    (work,) = store.backend._reaper._works.values()
+
+    def interrupted():
+        if len(ids) == 1:
+            store.delete(ids.pop())
+
+    class Pending(list):
+        def append(self, item):
+            interrupted()
+            super().append(item)
+
+    class Executor(_reaper.ThreadPoolExecutor):
+        def submit(self, *args):
+            with self._shutdown_lock:
+                interrupted()
+            return super().submit(*args)
+
+    if moment == "starting the thread":
+        work.executor.__class__ = Executor
+    else:
+        work.pending = Pending()
+    store.delete(ids.pop())
+    store.close()
+    assert ids == []
+    assert _trash(root) == []
+
+
 def test_nothing_is_forgotten_at_the_end_of_the_process(root):
     """A program that deletes and ends, without closing its store, leaves nothing behind."""
     code = """

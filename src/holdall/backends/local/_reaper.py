@@ -81,7 +81,8 @@ class _Work:
     """What one process has to erase."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # A signal's handler, or the collector, may delete on a thread that is in here already.
+        self.lock = threading.RLock()
         self.hurry = threading.Event()
         self.pending: list[tuple[str, Directory]] = []
         self.executor: ThreadPoolExecutor | None = None
@@ -93,8 +94,11 @@ class _Work:
             return True
         if self.executor is None:
             self.executor = ThreadPoolExecutor(1, thread_name_prefix="holdall-reaper")
+        # Before it is so: the executor's own lock cannot be taken twice, and who comes in between need not wait.
+        self._awaited, started = True, False
         try:
             self.executor.submit(self._erase_after_a_pause)
+            started = True
         except RuntimeError:
             # The interpreter is exiting, or there may be no more threads.
             return False
@@ -103,7 +107,9 @@ class _Work:
             self.executor.shutdown(wait=False)
             self.executor = None
             raise
-        self._awaited = True
+        finally:
+            if not started:
+                self._awaited = False
         return True
 
     def erase(self) -> None:
