@@ -14,6 +14,7 @@ from holdall_s3._errors import NOT_IMPLEMENTED, code_of
 from holdall_s3._keys import DATA, META, Keys
 from holdall_s3._listing import objects
 from holdall_s3._multipart import abort
+from holdall_s3._session import timestamp
 from holdall_s3._upload import read_meta, written_here
 
 __all__ = ["debris", "discard"]
@@ -48,7 +49,7 @@ def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
         parts = {name: entry for _, name, entry in group}
         if META not in parts and DATA in parts and file_id not in written_here():
             entry = parts[DATA]
-            yield Debris(keys.data(file_id), _ORPHAN, file_id, int(entry["Size"]), _seconds(entry["LastModified"]))
+            yield Debris(keys.data(file_id), _ORPHAN, file_id, entry["Size"], _seconds(timestamp(entry["LastModified"])))
 
 
 def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:

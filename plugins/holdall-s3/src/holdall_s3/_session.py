@@ -70,37 +70,27 @@ def _unless_listing(look: Callable[..., None], response_dict: dict[str, Any], **
 
 class _Parser(AioRestXMLParser):  # type: ignore[misc]
     """Reads listings without asking botocore's description of S3 about each element: that takes longer than a server
-    needs to list. Of each object it takes what is asked for here: key, size and time.
+    needs to list. Of each object it takes what is asked for here: key, size and time, and the time as it is written.
     """
 
     def _parse_payload(self, response: Any, shape: Any, member_shapes: Any, final_parsed: dict[str, Any]) -> None:
         if shape.name != "ListObjectsV2Output":
             super()._parse_payload(response, shape, member_shapes, final_parsed)
             return
-        objects = []
-        for node in self._parse_xml_string_to_dom(response["body"]):
-            name = _name(node)
-            if name == "Contents":
-                found = {_name(child): child.text or "" for child in node}
-                objects.append(
-                    {
-                        "Key": found["Key"],
-                        "Size": int(found["Size"]),
-                        "LastModified": timestamp(found["LastModified"]),
-                    }
-                )
-            elif name in {"NextContinuationToken", "EncodingType"}:
-                final_parsed[name] = node.text or ""
-            elif name == "IsTruncated":
-                final_parsed[name] = node.text == "true"
-        final_parsed["Contents"] = objects
+        root = self._parse_xml_string_to_dom(response["body"])
+        # Not every server gives its tags a namespace; all of one answer have the same.
+        space = root.tag[: root.tag.index("}") + 1] if "}" in root.tag else ""
+        key, size, changed = f"{space}Key", f"{space}Size", f"{space}LastModified"
+        final_parsed["Contents"] = [
+            {"Key": node.findtext(key), "Size": int(node.findtext(size)), "LastModified": node.findtext(changed)}
+            for node in root.iterfind(f"{space}Contents")
+        ]
+        for name in ("NextContinuationToken", "EncodingType"):
+            if (text := root.findtext(space + name)) is not None:
+                final_parsed[name] = text
+        final_parsed["IsTruncated"] = root.findtext(f"{space}IsTruncated") == "true"
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc]
     def create_parser(self, protocol_name: str) -> Any:
         return _Parser(**self._defaults) if protocol_name == "rest-xml" else super().create_parser(protocol_name)
-
-
-def _name(node: Any) -> str:
-    """The tag without its namespace, which not every server gives."""
-    return str(node.tag).rpartition("}")[2]
