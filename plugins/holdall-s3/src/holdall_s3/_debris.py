@@ -49,7 +49,8 @@ def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
         parts = {name: entry for _, name, entry in group}
         if META not in parts and DATA in parts and file_id not in written_here():
             entry = parts[DATA]
-            yield Debris(keys.data(file_id), _ORPHAN, file_id, entry["Size"], _seconds(timestamp(entry["LastModified"])))
+            changed = _seconds(timestamp(entry["LastModified"]))
+            yield Debris(keys.data(file_id), _ORPHAN, file_id, entry["Size"], changed)
 
 
 def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:
