@@ -180,6 +180,17 @@ def test_exactly_the_safe_texts_are_ids(text):
     assert ids.is_valid(text) == (safe and not recased)
 
 
+_names = st.one_of(strategies.minted_ids(), strategies.foreign_ids, st.from_regex(r"(?s)\A[^/]+\Z"))
+
+
+@given(st.one_of(st.lists(strategies.minted_ids()), st.lists(_names)))
+@example([""])
+@example(["file-01a21ce61ff37425bde7013ddb15ac70\n"])
+def test_looking_at_many_names_at_once_is_looking_at_each(names):
+    """Whether all of many names are of the minted form is told as if each was looked at; of none, all are."""
+    assert ids.have_minted_form(names) == all(map(ids.has_minted_form, names))
+
+
 @given(strategies.minted_ids(), st.integers(0, 37), st.characters())
 def test_one_strange_character_anywhere_spoils_an_id(file_id, at, character):
     """Whatever is put into a valid id, it stays valid only if what was put in is safe."""

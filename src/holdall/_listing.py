@@ -17,7 +17,7 @@ from typing import Literal
 from holdall._metadata import Metadata
 from holdall.backend import Backend, Capability
 from holdall.errors import InvalidRequest
-from holdall.ids import has_minted_form, lower_bound, minted_at_ms, plausible_range, time_of_text
+from holdall.ids import has_minted_form, have_minted_form, lower_bound, minted_at_ms, plausible_range, time_of_text
 from holdall.model import FileObject, FilePage, has_expired
 
 __all__ = ["Listing", "Order", "page_of"]
@@ -127,8 +127,10 @@ class Listing:
         if version is not None and version == last.version:
             return last
         known = list(self._backend.list_ids())
-        own = list(filter(has_minted_form, known))
-        foreign = [] if len(own) == len(known) else [i for i in known if not has_minted_form(i)]
+        own, foreign = known, list[str]()
+        if not have_minted_form(known):
+            own = list(filter(has_minted_form, known))
+            foreign = [i for i in known if not has_minted_form(i)]
         found = _Names(version, own, foreign)
         keep = version is not None and len(known) <= _MOST_REMEMBERED
         self._last = found if keep else _Names(None, [], [])

@@ -22,6 +22,7 @@ __all__ = [
     "adopt",
     "check_id",
     "has_minted_form",
+    "have_minted_form",
     "is_valid",
     "lower_bound",
     "minted_at_ms",
@@ -32,7 +33,9 @@ __all__ = [
 PREFIX = "file-"
 
 _ACCEPTED = re.compile(r"file-[A-Za-z0-9_-]{1,128}").fullmatch
-_MINTED = re.compile(r"file-[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}").fullmatch
+_FORM = "file-[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}"
+_MINTED = re.compile(_FORM).fullmatch
+_ALL_MINTED = re.compile(f"(?:{_FORM}/)*+").fullmatch
 # The same digits in another case would be the same file on a case-insensitive file system.
 _MINTED_RECASED = re.compile(r"file-(?=.*[A-F])[0-9a-fA-F]{32}").fullmatch
 
@@ -75,6 +78,11 @@ def check_id(file_id: object, operation: str) -> str:
 def has_minted_form(file_id: str) -> bool:
     """Whether holdall can have minted this at some time: 74 of its bits are random, so no other file has it."""
     return _MINTED(file_id) is not None
+
+
+def have_minted_form(names: list[str]) -> bool:
+    """Whether all have it, of names without a "/". In one step: a listing of many takes longest to look at each."""
+    return _ALL_MINTED("/".join([*names, ""])) is not None
 
 
 def minted_at_ms(file_id: str, now_ms: int | None = None) -> int | None:

@@ -142,7 +142,9 @@ class LocalBackend(Backend):
             os.close(fd)
         if not names and _is_removed(root):
             raise self._gone()
-        found = sorted(filter(ids.is_valid, names))
+        with contextlib.suppress(ValueError):
+            names.remove(STAGING)
+        found = sorted(names if ids.have_minted_form(names) else filter(ids.is_valid, names))
         first = 0 if after is None else bisect.bisect_right(found, after)
         last = len(found) if before is None else bisect.bisect_left(found, before)
         return iter(found[first:last])
