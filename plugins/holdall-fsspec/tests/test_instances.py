@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import threading
+import types
 
+import fsspec.asyn
 import pytest
+from holdall_fsspec._pool import Pool
 
 import holdall
 from holdall import AccessDenied, FileNotFound, StorageError, StorageFull, StorageUnavailable
@@ -150,3 +155,32 @@ def test_connections_are_closed_and_not_left_to_the_garbage_collector(bucket, mo
         assert len(closed) == 1
 
     assert len(set(map(id, closed))) == len(closed) == 2
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_an_instance_for_all_threads_is_closed_when_its_last_user_has_left(failed):
+    """Closing the store closes what an asynchronous instance keeps open, on its own loop, and never under a call."""
+    closed = []
+
+    class Service:
+        async def close(self):
+            closed.append(asyncio.get_running_loop())
+
+    class Instance:
+        def __init__(self):
+            self.loop = fsspec.asyn.get_loop()
+            self.service_client = Service()
+            self.dircache = types.SimpleNamespace()
+
+    pool = Pool(Instance, shared=True)
+    with contextlib.suppress(ConnectionResetError), pool.use() as one:
+        with pool.use() as other:
+            assert other is one
+        pool.close()
+        assert closed == []
+        if failed:
+            raise ConnectionResetError
+
+    assert closed == [one.loop]
+    pool.close()
+    assert closed == [one.loop]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ __all__ = ["Pool"]
 _log = logging.getLogger("holdall_fsspec")
 
 _MOST_IDLE = 8
+_CLOSE_SECONDS = 10
 
 # What a parent opened must be neither used nor closed by its child: both share the connection.
 _abandoned: list[object] = []
@@ -28,6 +30,8 @@ class _State:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.idle: list[AbstractFileSystem] = []
+        # Of an instance that serves all threads.
+        self.users = 0
 
 
 class Pool:
@@ -64,17 +68,20 @@ class Pool:
             raise InvalidRequest("the store was closed; open it again")
         state = self._own_state()
         with state.lock:
-            if state.idle:
-                return state.idle[-1] if self._shared else state.idle.pop()
             if self._shared:
-                state.idle.append(self._new())
+                if not state.idle:
+                    state.idle.append(self._new())
+                state.users += 1
                 return state.idle[-1]
+            if state.idle:
+                return state.idle.pop()
         return self._new()
 
     def give_back(self, fs: AbstractFileSystem) -> None:
         """Keep an instance for the next user."""
         state = self._own_state()
         if self._shared:
+            self._leave(state)
             return
         with state.lock:
             keep = not self._closed and len(state.idle) < _MOST_IDLE
@@ -85,18 +92,30 @@ class Pool:
 
     def drop(self, fs: AbstractFileSystem) -> None:
         """Do not use an instance again, unless it is everybody's."""
-        if not self._shared:
+        if self._shared:
+            self._leave(self._own_state())
+        else:
             _disconnect(fs)
 
     def close(self) -> None:
         """Let go of the instances; those in use when they are given back."""
         self._closed = True
-        state = self._own_state()
+        self._let_go(self._own_state())
+
+    def _leave(self, state: _State) -> None:
         with state.lock:
+            # One that a forked child inherited was not counted in the child.
+            state.users = max(state.users - 1, 0)
+        if self._closed:
+            self._let_go(state)
+
+    def _let_go(self, state: _State) -> None:
+        with state.lock:
+            if state.users:
+                return
             idle, state.idle = state.idle, []
-        if not self._shared:
-            for fs in idle:
-                _disconnect(fs)
+        for fs in idle:
+            _disconnect(fs)
 
     def _new(self) -> AbstractFileSystem:
         fs = self._make()
@@ -115,12 +134,19 @@ class Pool:
 
 
 def _disconnect(fs: AbstractFileSystem) -> None:
-    """Close what an instance keeps open: fsspec has no call for it, and leaves it to the garbage collector."""
+    """Close what an instance keeps open: fsspec has no call for it, and leaves it to the garbage collector.
+
+    Which never comes to an instance of adlfs: what it has registered to be done at its end keeps it alive.
+    """
     client = getattr(fs, "client", None)
-    for holder in (getattr(client, "http", None), getattr(fs, "ftp", None), client):
+    holders = (getattr(client, "http", None), getattr(fs, "ftp", None), client, getattr(fs, "service_client", None))
+    for holder in holders:
         close = getattr(holder, "close", None)
         if callable(close):
             try:
-                close()
+                if inspect.iscoroutinefunction(close):
+                    fsspec.asyn.sync(fs.loop, close, timeout=_CLOSE_SECONDS)
+                else:
+                    close()
             except Exception:  # noqa: BLE001 - it is of no use any more, whatever it says
                 _log.debug("could not close a connection of %s", type(fs).__name__, exc_info=True)
