@@ -145,6 +145,18 @@ def test_a_purpose_of_ones_own_stays():
     assert arguments.purpose("my purpose/v2") == "my purpose/v2"
 
 
+def test_text_may_be_a_member_of_an_enum():
+    """What counts is its text, not its name, and plain text is what is kept."""
+
+    class Own(str, enum.Enum):  # noqa: UP042 - a StrEnum would give its text anyway
+        REPORT = "text/x-report"
+
+    kept = [arguments.purpose(Own.REPORT), arguments.filename(Own.REPORT, 20), arguments.content_type(Own.REPORT)]
+
+    assert kept == ["text/x-report"] * 3
+    assert {type(text) for text in kept} == {str}
+
+
 @pytest.mark.parametrize("value", ["", "a" * 256, "text/plain\r\nX: y", "text/plän", 7, b"text/plain"])
 def test_a_content_type_is_safe_in_a_header(value):
     """No line break and nothing past ASCII gets into one."""

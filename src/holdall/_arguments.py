@@ -34,29 +34,33 @@ _VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
 
 
 def _text(name: str, value: Any) -> str:
+    """The text itself, of a member of a caller's own enum too."""
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be text, not {type(value).__name__}")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(f"{name} holds half of a surrogate pair, which no UTF-8 document can") from None
-    return value
+    # `str(value)` would be the name of such a member.
+    return str.__str__(value)
 
 
 def filename(value: Any, most: int) -> str:
     """The file name, verbatim."""
-    if len(_text("filename", value)) > most:
-        raise InvalidRequest(f"filename has {len(value)} characters; at most {most} are kept")
-    return str(value)
+    text = _text("filename", value)
+    if len(text) > most:
+        raise InvalidRequest(f"filename has {len(text)} characters; at most {most} are kept")
+    return text
 
 
 def purpose(value: Any) -> FilePurpose | str:
     """A known purpose in either spelling, or any other visible text."""
-    if not _text("purpose", value) or len(value) > _MAX_PURPOSE_CHARS or not _VISIBLE(value):
+    text = _text("purpose", value)
+    if len(text) > _MAX_PURPOSE_CHARS or not _VISIBLE(text):
         raise InvalidRequest(
             f"purpose must be 1 to {_MAX_PURPOSE_CHARS} visible ASCII characters, such as {', '.join(FilePurpose)}"
         )
-    known: FilePurpose | str = to_purpose(value)
+    known: FilePurpose | str = to_purpose(text)
     return known
 
 
@@ -64,11 +68,12 @@ def content_type(value: Any) -> str | None:
     """A media type; not looked into, but safe to put into a header."""
     if value is None:
         return None
-    if not _text("content_type", value) or len(value) > _MAX_CONTENT_TYPE_CHARS or not _VISIBLE(value):
+    text = _text("content_type", value)
+    if len(text) > _MAX_CONTENT_TYPE_CHARS or not _VISIBLE(text):
         raise InvalidRequest(
             f"content_type must be 1 to {_MAX_CONTENT_TYPE_CHARS} visible ASCII characters, such as text/plain"
         )
-    return str(value)
+    return text
 
 
 def metadata(value: Any) -> dict[str, Any] | None:

@@ -47,8 +47,8 @@ class Sha256:
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._waiting: deque[Buffer] = deque()
         # Made for the first chunk that is handed over: small files, of which there are many, are done without.
+        self._waiting: deque[Buffer]
         self._changed: threading.Condition
         self._helped: bool | None = None
 
@@ -74,7 +74,7 @@ class Sha256:
     def _hand_over(self, chunk: Buffer) -> bool:
         """Let a helper hash this chunk, after those before it. False if none is idle."""
         if self._helped is None:
-            self._changed, self._helped = threading.Condition(), False
+            self._waiting, self._changed, self._helped = deque(), threading.Condition(), False
         with self._changed:
             if self._helped:
                 self._waiting.append(chunk)
@@ -108,7 +108,7 @@ class Sha256:
             helpers.idle.release()
 
     def _wait_for(self, most: int) -> None:
-        if len(self._waiting) > most:
+        if self._helped is not None and len(self._waiting) > most:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._waiting) <= most)
 

@@ -10,7 +10,7 @@ from holdall import _arguments as arguments
 from holdall._hashing import Sha256
 from holdall._sources import pieces
 from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
-from holdall.model import FileObject, FilePurpose, encode_meta
+from holdall.model import FileObject, FilePurpose, assemble, encode_meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +145,7 @@ class Upload:
                 f"expected was {self._expected_sha256}; send it again",
                 operation="create",
             )
-        return FileObject(**self._fields, bytes=self._size, sha256=sha256)
+        return assemble(**self._fields, bytes=self._size, sha256=sha256)
 
     def _unexpected_size(self, got: str) -> IntegrityError:
         return IntegrityError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import io
 import itertools
@@ -136,9 +135,9 @@ class FileStore:
         if hint is not None and hint > limit:
             raise too_large(arguments.filename(filename, self._backend.limits.max_filename_chars), limit)
         # Asked for before the upload begins: data that is none of these is refused before anything is staged.
-        source = contextlib.closing(chunks(data))
-        with (
-            self.begin(
+        source = chunks(data)
+        try:
+            with self.begin(
                 filename,
                 purpose=purpose,
                 max_bytes=max_bytes,
@@ -147,12 +146,12 @@ class FileStore:
                 metadata=metadata,
                 expected_bytes=expected_bytes,
                 expected_sha256=expected_sha256,
-            ) as upload,
-            source as chunks_of_it,
-        ):
-            for chunk in chunks_of_it:
-                upload.append(chunk)
-            return upload.finish()
+            ) as upload:
+                for chunk in source:
+                    upload.append(chunk)
+                return upload.finish()
+        finally:
+            source.close()
 
     def begin(
         self,

@@ -75,7 +75,7 @@ def _steps(trace, root):
             steps.append("acknowledge")
         elif root in rest and "(deleted)" not in rest:
             what = re.sub(rf"\d*<?{re.escape(root)}", "ROOT", rest)
-            what = re.sub(r"file-[0-9a-f]{32}(\.[0-9a-f]{12}\.(?P<kind>new|old))?", _short, what)
+            what = re.sub(r"file-[0-9a-f]{32}(\.[0-9a-f]{13,}\.(?P<kind>new|old))?", _short, what)
             steps.append(f"{re.sub('at2?$', '', call)} {what.partition(') ')[0]}")
     return steps
 

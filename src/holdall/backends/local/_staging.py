@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import logging
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,9 +39,22 @@ _log = logging.getLogger("holdall")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+# Which process this is, among all on all hosts: no other makes names with it, and a forked child has one of its own.
+_process = os.urandom(6).hex()
+_numbers = itertools.count()
+
+
+def _after_fork() -> None:
+    global _process  # noqa: PLW0603
+    _process = os.urandom(6).hex()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def new_name(file_id: str, suffix: str) -> str:
     """A name in the staging directory that no other write, thread, process or host uses."""
-    return f"{file_id}.{os.urandom(6).hex()}.{suffix}"
+    return f"{file_id}.{_process}{next(_numbers):x}.{suffix}"
 
 
 def move(source: str, source_fd: int, target: str, target_fd: int) -> None:
@@ -78,11 +92,11 @@ class LocalStagedFile(StagedFile):
         self._make_room: Callable[[], None] | None = make_room
         self._name = new_name(file_id, "new")
         self._finished = False
-        self._pid = os.getpid()
+        self._process = _process
         self._identity: tuple[int, int] | None = None
         try:
             os.mkdir(self._name, 0o700, dir_fd=staging.fd)
-            self._fd = os.open(f"{self._name}/{DATA}", _CREATE, 0o600, dir_fd=staging.fd)
+            self._fd = self._create(DATA)
             self._lock()
         except BaseException:
             with contextlib.suppress(OSError):
@@ -105,10 +119,11 @@ class LocalStagedFile(StagedFile):
             self._sync_directory()
         try:
             # The rename itself is durable only when the directory that then holds the entry is.
-            with synced_in_the_end(self._root) if self._fsync else contextlib.nullcontext():
-                self._roomy(move, self._name, self._staging.fd, self._file_id, self._root.fd)
-                # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
-                self._close_data()
+            if self._fsync:
+                with synced_in_the_end(self._root):
+                    self._appear()
+            else:
+                self._appear()
             self._finished = True
         except BaseException as error:
             self._finished = False
@@ -127,15 +142,23 @@ class LocalStagedFile(StagedFile):
         try:
             self._close_data()
         finally:
-            if self._pid == os.getpid():
+            if self._process == _process:
                 erase(self._name, self._staging.fd)
 
+    def _appear(self) -> None:
+        self._roomy(move, self._name, self._staging.fd, self._file_id, self._root.fd)
+        # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
+        self._close_data()
+
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self._process != _process:
             raise StorageError(
                 f"cannot create {self._file_id}: its upload was begun before this process was forked; begin another",
                 file_id=self._file_id,
             )
+
+    def _create(self, file: str) -> int:
+        return os.open(f"{self._name}/{file}", _CREATE, 0o600, dir_fd=self._staging.fd)
 
     def _lock(self) -> None:
         try:
@@ -151,7 +174,7 @@ class LocalStagedFile(StagedFile):
         self._identity = (status.st_dev, status.st_ino)
 
     def _write_meta(self, meta: bytes) -> None:
-        fd = self._roomy(lambda: os.open(f"{self._name}/{META}", _CREATE, 0o600, dir_fd=self._staging.fd))
+        fd = self._roomy(self._create, META)
         try:
             self._write_all(fd, meta)
             if self._fsync:
