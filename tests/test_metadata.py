@@ -108,6 +108,19 @@ def test_ids_from_elsewhere_are_not_remembered():
         store.delete("file-abc")
 
 
+def test_ids_from_elsewhere_keep_no_other_from_being_remembered():
+    """Listed together, those of holdall's own are not read again."""
+    backend = fakes.Recording()
+    store = FileStore(backend)
+    files = put(store, 3)
+    backend.put("file-abc", encode_meta(files[0].model_copy(update={"id": "file-abc"})))
+    other = FileStore(backend)
+    assert len(list(other)) == 4
+    backend.calls.clear()
+    assert len(list(other)) == 4
+    assert backend.calls["read_meta"] == 1
+
+
 @pytest.mark.parametrize("most", [0, 1, 10])
 def test_no_more_are_remembered_than_said(most):
     """Those kept longest are let go; what is listed stays the same."""

@@ -96,7 +96,7 @@ class Metadata:
             if len(files) >= self.most:
                 if not self.most:
                     return
-                self._make_room()
+                self._make_room(1)
         files[file_id] = file
 
     def forget(self, file_id: str) -> None:
@@ -104,6 +104,7 @@ class Metadata:
         self._files.pop(file_id, None)
 
     def _read(self, file_ids: Sequence[str], found: list[FileObject]) -> None:
+        small: list[FileObject] = []
         for file_id, raw in self._backend.read_metas(file_ids):
             try:
                 file = decode_meta(raw, file_id)
@@ -112,11 +113,23 @@ class Metadata:
                 continue
             except FileNotFound:
                 continue  # of another store in the same storage
-            self.remember(file, len(raw))
             found.append(file)
+            if len(raw) <= _LARGEST_REMEMBERED_BYTES:
+                small.append(file)
+        self._remember_all(small)
 
-    def _make_room(self) -> None:
-        """Let go of the eighth that has been kept longest."""
+    def _remember_all(self, files: list[FileObject]) -> None:
+        """The same as `remember` for each of these, in few steps: a long listing takes longest to look at each."""
+        by_id = {file.id: file for file in files[: self.most]}
+        if not ids.have_minted_form(list(by_id)):
+            by_id = {file_id: file for file_id, file in by_id.items() if ids.has_minted_form(file_id)}
+        excess = len(self._files) + len(by_id) - self.most
+        if excess > 0:
+            self._make_room(excess)
+        self._files.update(by_id)
+
+    def _make_room(self, least: int) -> None:
+        """Let go of so many that have been kept longest, or an eighth."""
         # A copy in one step, since other threads go on adding; two that do this at once only make more room.
-        for file_id in list(self._files)[: max(self.most // 8, 1)]:
+        for file_id in list(self._files)[: max(self.most // 8, least)]:
             self._files.pop(file_id, None)

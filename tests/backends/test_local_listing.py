@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import types
@@ -10,8 +11,8 @@ import pytest
 
 import holdall
 from holdall.backend import Capability
-from holdall.backends.local import LocalBackend, _files
-from holdall.backends.local._backend import _version
+from holdall.backends.local import LocalBackend, _backend, _files
+from holdall.backends.local._backend import _READ_AT_ONCE, _version
 from holdall.backends.local._filesystem import is_on_this_machine
 
 
@@ -158,3 +159,35 @@ def test_without_openat2_the_same_is_read(root, monkeypatch):
         os.symlink(f"{root}/{file.id}", f"{root}/file-{'f' * 32}")
         with pytest.raises(holdall.FileNotFound):
             store.get(f"file-{'f' * 32}")
+
+
+def test_many_are_read_as_one_by_one(store, root):
+    """In the order that was asked for, over any number of portions; absent ones are left out, damaged ones are not."""
+    ids = [_put(store).id for _ in range(2 * _READ_AT_ONCE + 5)]
+    gone, damaged = ids[3], ids[_READ_AT_ONCE]
+    store.delete(gone)
+    (root / damaged / _files.META).unlink()
+    (root / damaged / _files.META).mkdir()
+    asked = [*reversed(ids), ids[0]]
+    found = list(store.backend.read_metas(iter(asked)))
+    assert found == [(i, store.backend.read_meta(i)) for i in asked if i != gone]
+    assert dict(found)[damaged] == b""
+
+
+def test_what_was_read_before_a_failure_is_given_out_first(store, monkeypatch):
+    """In whatever portion the storage fails, those before the failure are delivered, then the error."""
+    ids = [_put(store).id for _ in range(_READ_AT_ONCE + 5)]
+    real = _backend.read_in_entry
+
+    def read(entry, name, dir_fd):
+        if entry == broken:
+            raise OSError(errno.EIO, "broken")
+        return real(entry, name, dir_fd)
+
+    monkeypatch.setattr(_backend, "read_in_entry", read)
+    for place in (0, 7, _READ_AT_ONCE, _READ_AT_ONCE + 4):
+        broken = ids[place]
+        walk = store.backend.read_metas(ids)
+        assert [next(walk)[0] for _ in range(place)] == ids[:place]
+        with pytest.raises(OSError, match="broken"):
+            next(walk)

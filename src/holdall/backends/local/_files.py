@@ -28,7 +28,7 @@ __all__ = [
     "exists",
     "open_directory",
     "open_in_entry",
-    "read_all",
+    "read_in_entry",
     "sync_data",
     "synced_in_the_end",
 ]
@@ -130,16 +130,20 @@ def _open_passage(entry: str, dir_fd: int) -> int:
         raise
 
 
-def read_all(fd: int) -> bytes:
-    """The whole of a small file."""
-    # A read of a regular file is short only at its end: one call serves nearly every metadata file.
-    first = os.read(fd, _META_BYTES)
-    if len(first) < _META_BYTES:
-        return first
-    parts = [first]
-    while part := os.read(fd, _META_BYTES):
-        parts.append(part)
-    return b"".join(parts)
+def read_in_entry(entry: str, name: str, dir_fd: int) -> bytes:
+    """The whole of a small file of an entry. Raises what `open_in_entry` does."""
+    fd = open_in_entry(entry, name, dir_fd)
+    try:
+        # A read of a regular file is short only at its end: one call serves nearly every metadata file.
+        first = os.read(fd, _META_BYTES)
+        if len(first) < _META_BYTES:
+            return first
+        parts = [first]
+        while part := os.read(fd, _META_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def sync_data(fd: int) -> None:
