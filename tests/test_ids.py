@@ -158,12 +158,33 @@ def test_a_clock_before_1970_still_mints_valid_ids():
     assert ids.minted_at_ms(file_id, strategies.NOW_MS) is None
 
 
+@pytest.mark.timeout(30)
 def test_a_child_process_can_mint_whatever_its_parents_threads_did(minter):
     """A lock that another thread held at the fork does not stay held in the child."""
-    minter._lock.acquire()
+    other = threading.Thread(target=minter._lock.acquire)
+    other.start()
+    other.join()
     minter.after_fork()
 
     assert ids.is_valid(minter.mint()[0])
+
+
+@pytest.mark.timeout(30)
+def test_a_signals_handler_can_mint_while_its_thread_does(minter):
+    """It may come at any moment, with the lock held too: nobody waits for ever, and the two ids differ."""
+    lock, inner = minter._lock, []
+
+    class Interrupted:
+        def __enter__(self):
+            lock.acquire()
+            minter._lock = lock
+            inner.append(minter.mint())
+
+        def __exit__(self, *_):
+            lock.release()
+
+    minter._lock = Interrupted()
+    assert minter.mint() not in inner
 
 
 @given(

@@ -144,11 +144,12 @@ class IdMinter:
         self._clock = clock
         self._last_ms = 0
         self._last_random = 0
-        self._lock = threading.Lock()
+        # A signal's handler may store a file on a thread that is in here already.
+        self._lock = threading.RLock()
 
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def mint(self) -> tuple[str, int]:
         """A new id, and its creation time in Unix seconds (UTC)."""

@@ -25,12 +25,12 @@ from holdall.backends.local._files import (
     NOT_A_FILE,
     DataStream,
     Directory,
+    durably,
     erase,
     exists,
     open_directory,
     open_in_entry,
     read_in_entry,
-    synced_in_the_end,
 )
 from holdall.backends.local._filesystem import is_on_this_machine
 from holdall.backends.local._reaper import Reaper
@@ -264,7 +264,9 @@ class LocalBackend(Backend):
         staging = self._staging(root)
         trash = new_name(file_id, "old")
         try:
-            with synced_in_the_end(root) if self._fsync else contextlib.nullcontext():
+            if self._fsync:
+                durably(root, lambda: move(file_id, root.fd, trash, staging.fd))
+            else:
                 move(file_id, root.fd, trash, staging.fd)
         except BaseException:
             # Reported as failed means still there. If it never moved, there is nothing to move back.

@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from holdall.backends.local._openat2 import open_unlinked
 
@@ -24,13 +24,13 @@ __all__ = [
     "NO_ROOM",
     "DataStream",
     "Directory",
+    "durably",
     "erase",
     "exists",
     "open_directory",
     "open_in_entry",
     "read_in_entry",
     "sync_data",
-    "synced_in_the_end",
 ]
 
 DATA, META = "data.bin", "meta.json"
@@ -72,16 +72,15 @@ def open_directory(name: str, dir_fd: int) -> int:
     return os.open(name, _DIRECTORY, dir_fd=dir_fd)
 
 
-@contextlib.contextmanager
-def synced_in_the_end(directory: Directory) -> Iterator[None]:
-    """Wait until what was done to a directory meanwhile is on the disk.
+def durably(directory: Directory, change: Callable[[], None]) -> None:
+    """Make a change in a directory, and wait until it is on the disk.
 
     Through an opening of its own: what could not be written is reported once to each (fsync(2)), and of several who
-    sync through one, only the first would hear of it.
+    sync through one, only the first would hear of it. It is opened before, so that nothing is missed.
     """
     fd = open_directory(".", directory.fd)
     try:
-        yield
+        change()
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -16,10 +16,10 @@ from holdall.backends.local._files import (
     META,
     NO_ROOM,
     Directory,
+    durably,
     erase,
     open_directory,
     sync_data,
-    synced_in_the_end,
 )
 from holdall.errors import StorageError
 
@@ -120,8 +120,7 @@ class LocalStagedFile(StagedFile):
         try:
             # The rename itself is durable only when the directory that then holds the entry is.
             if self._fsync:
-                with synced_in_the_end(self._root):
-                    self._appear()
+                durably(self._root, self._appear)
             else:
                 self._appear()
             self._finished = True
