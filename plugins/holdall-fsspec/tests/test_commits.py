@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ftplib
 import gc
 import os
 
@@ -278,6 +279,27 @@ def test_debris_of_a_bucket_is_found_by_one_listing(store, bucket):
     assert not [c for c in bucket.calls() if c.startswith(("get", "head meta"))]
     store.sweep(older_than=0)
     assert sorted(path.rpartition("/")[2] for path in bucket.store) == ["data.bin", "meta.json", "notes"]
+
+
+def test_one_error_for_absent_and_for_refused_is_told_apart(store, bucket, monkeypatch):
+    """Some servers, those of FTP among them, say the same of both: what is gone is no failure, what stays is one."""
+    error, real = ftplib.error_perm("550 No such file or not permitted."), bucket.rm_file
+
+    def answered(self, path):
+        if f"/{path.strip('/')}" not in self.store or refuses:
+            raise error
+        real(self, path)
+
+    monkeypatch.setattr(bucket, "rm_file", answered)
+    bucket.store["/b/p/file-orphan/data.bin"] = bucket.file("x", b"12345")
+    (debris,) = store.backend.debris()
+    refuses = True
+    with pytest.raises(StorageError, match="550"):
+        store.backend.discard_debris(debris)
+    refuses = False
+    for _ in range(2):
+        store.backend.discard_debris(debris)
+    assert not bucket.store
 
 
 def test_only_what_can_be_proved_is_declared_exclusive(store):

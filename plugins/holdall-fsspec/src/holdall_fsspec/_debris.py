@@ -37,18 +37,17 @@ def discard(place: Place, fs: AbstractFileSystem, debris: Debris) -> None:
     """Remove a leftover, unless its writer has published it after all."""
     file_id, _, name = debris.name.partition("/")
     if name:
-        _remove(fs, place.path(file_id, name))
+        place.remove_file(fs, place.path(file_id, name))
         return
     if place.info(fs, place.path(file_id, META)) is not None:
         return
     if place.directories:
         for file in place.names(fs, place.path(file_id)):
             if file["type"] != "directory":
-                _remove(fs, file["name"])
-        with contextlib.suppress(FileNotFoundError):
-            fs.rmdir(place.path(file_id))
+                place.remove_file(fs, file["name"])
+        place.remove_directory(fs, place.path(file_id))
     else:
-        _remove(fs, place.path(file_id, DATA))
+        place.remove_file(fs, place.path(file_id, DATA))
 
 
 def _entries_of_tree(place: Place, fs: AbstractFileSystem) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -95,8 +94,3 @@ def _modified_at(file: dict[str, Any]) -> float:
         if isinstance(value, dt.datetime):
             return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
     return time.time()
-
-
-def _remove(fs: AbstractFileSystem, path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        fs.rm_file(path)

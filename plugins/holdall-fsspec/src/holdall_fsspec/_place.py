@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
@@ -101,6 +102,24 @@ class Place:
             client.move(source, target, overwrite=True)
         else:
             fs.mv(source, target)
+
+    def remove_file(self, fs: AbstractFileSystem, path: str) -> None:
+        """Remove a file. If it is gone, does nothing."""
+        self._remove(fs, path, fs.rm_file)
+
+    def remove_directory(self, fs: AbstractFileSystem, path: str) -> None:
+        """Remove an empty directory. If it is gone, does nothing."""
+        self._remove(fs, path, fs.rmdir)
+
+    def _remove(self, fs: AbstractFileSystem, path: str, remove: Callable[[str], None]) -> None:
+        try:
+            remove(path)
+        except FileNotFoundError:
+            pass
+        except Exception:
+            # FTP has one answer, 550, for what is not there and for what may not be removed.
+            if self.info(fs, path) is not None:
+                raise
 
     def is_linked(self, fs: AbstractFileSystem, file_id: str, name: str) -> bool:
         """Whether a local entry is a symbolic link, or a file of it is: a trap of somebody's, and no entry."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.spec import AbstractFileSystem
 
 from holdall.backend import StagedFile
-from holdall.errors import FileNotFound, StorageError
+from holdall.errors import StorageError
 from holdall_fsspec._place import DATA, META, Place
 
 if TYPE_CHECKING:
@@ -88,15 +88,14 @@ class FsspecStagedFile(StagedFile):
         place = self._place
         with place.border("discard", self._id), place.pool.use() as fs:
             if self._meta_sent:
-                _remove(fs, place.path(self._id, META))
+                place.remove_file(fs, place.path(self._id, META))
             elif place.info(fs, place.path(self._id, META)) is not None:
                 return  # somebody else was given the same id, and has published it
             if self._temporary:
-                _remove(fs, self._temporary)
-            _remove(fs, place.path(self._id, DATA))
+                place.remove_file(fs, self._temporary)
+            place.remove_file(fs, place.path(self._id, DATA))
             if place.directories:
-                with contextlib.suppress(FileNotFoundError):
-                    fs.rmdir(place.path(self._id))
+                place.remove_directory(fs, place.path(self._id))
 
     def _begin(self) -> AbstractFileSystem:
         """The instance that this write keeps, and the entry's directory."""
@@ -171,8 +170,3 @@ class FsspecStagedFile(StagedFile):
         fs, self._fs = self._fs, None
         if fs is not None:
             self._place.pool.give_back(fs)
-
-
-def _remove(fs: AbstractFileSystem, path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, FileNotFound):
-        fs.rm_file(path)
