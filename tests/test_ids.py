@@ -156,6 +156,7 @@ def test_a_clock_before_1970_still_mints_valid_ids():
     assert ids.is_valid(file_id)
     assert created_at == 0
     assert ids.minted_at_ms(file_id, strategies.NOW_MS) is None
+    assert ids.adopt("file-abc", -1e9) == ("file-abc", 0)
 
 
 @pytest.mark.timeout(30)

@@ -117,7 +117,8 @@ def adopt(file_id: str, now: float) -> tuple[str, int]:
     That is the time it was minted at, so that the order of ids stays the order of creation; or `now` for an id that was
     minted elsewhere. Raises `InvalidFileId`.
     """
-    now_ms = int(now * 1000)
+    # As in minting: a clock that is wrong by decades must not stop anybody from storing files.
+    now_ms = max(int(now * 1000), 0)
     return check_id(file_id, "create"), (minted_at_ms(file_id, now_ms) or now_ms) // 1000
 
 
