@@ -12,6 +12,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from holdall._metadata import Metadata
@@ -30,6 +31,9 @@ _LARGEST_BATCH = 1000
 # How many ids tell the density. Two keys each: one answer of an object store to a client that lists keys.
 _LOOK = 480
 _FIRST_WINDOW_MS = 60_000
+# How many listings at once, and of how many ids at least: two keys each, an answer of an object store.
+_SIDE_BY_SIDE = 4
+_LEAST_IDS = 500
 # About 200 bytes each.
 _MOST_REMEMBERED = 100_000
 
@@ -84,7 +88,7 @@ class Listing:
         rest: Iterator[str] = iter(())
         if order == "asc" and after is None:
             # From the beginning, the look below and the listing itself are one.
-            below, rest = _divided(self._backend.list_ids(), first)
+            below, rest = _divided(self._all_ids() if hint is None else self._backend.list_ids(), first)
         else:
             below = list(self._backend.list_ids(before=first))
         places, fresh = self._places([*below, *above])
@@ -102,6 +106,11 @@ class Listing:
         else:
             own = self._backend.list_ids(after=max(floor or "", places.own_start(after)), before=ceiling)
         return places.merged(own, after, order), fresh
+
+    def _all_ids(self) -> Iterator[str]:
+        # In memory there is nothing to wait for.
+        marks = [] if self._backend.quick else self._metadata.marks(_SIDE_BY_SIDE, _LEAST_IDS)
+        return _side_by_side(self._backend, marks) if marks else self._backend.list_ids()
 
     def _by_looking_at_all(
         self, now_ms: int, after: str | None, order: Order
@@ -218,6 +227,25 @@ def _divided(ids: Iterator[str], at: str) -> tuple[list[str], Iterator[str]]:
             return before, itertools.chain([file_id], ids)
         before.append(file_id)
     return before, iter(())
+
+
+def _side_by_side(backend: Backend, marks: list[str]) -> Iterator[str]:
+    """All ids, from several listings at once: up to the first mark, between each two of them, and after the last.
+
+    An object store gives a thousand keys an answer, and none before the one before: whoever has listed it before knows
+    where to begin in the middle. What is after the last mark can be any number, and is listed as it is taken.
+    """
+    threads = ThreadPoolExecutor(len(marks), "holdall-list")
+    try:
+        parts = [
+            threads.submit(lambda after, before: list(backend.list_ids(after, before)), after, before)
+            for after, before in itertools.pairwise([None, *marks])
+        ]
+        for part in parts:
+            yield from part.result()
+        yield from backend.list_ids(after=marks[-1])
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _unknown_cursor(after: str) -> InvalidRequest:

@@ -99,6 +99,15 @@ class Metadata:
                 self._make_room(1)
         files[file_id] = file
 
+    def marks(self, most: int, least_ids: int) -> list[str]:
+        """Texts that divide the ids of what is remembered into at most so many parts, of so many ids at least,
+        ascending; none of them is an id. None at all if that makes less than two parts.
+        """
+        known = sorted(self._files)
+        parts = min(most, len(known) // least_ids)
+        # A "." is in no id, and an id with one sorts right after it.
+        return [f"{known[len(known) * n // parts - 1]}." for n in range(1, parts + 1)] if parts > 1 else []
+
     def forget(self, file_id: str) -> None:
         """Of a file that was deleted."""
         self._files.pop(file_id, None)
