@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -364,6 +365,26 @@ def test_a_part_that_fails_fails_the_listing():
             store.list()
     store.backend.fails_after = None
     assert list(store.list()) == files
+
+
+def test_without_threads_the_parts_are_one(monkeypatch):
+    """While the interpreter exits no thread can be started, at whichever part: all files are listed all the same."""
+    store = FileStore(Waiting())
+    files = many(store, 1100)
+    store.list()
+    real, begun = ThreadPoolExecutor.submit, []
+
+    def submit(self, *arguments):
+        if len(begun) == most:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        begun.append(arguments)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    for most in (0, 1):
+        begun.clear()
+        assert list(store.list()) == files
+        assert len(begun) == most
 
 
 def test_no_thread_is_left_by_a_listing_that_is_left():

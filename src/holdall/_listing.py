@@ -237,13 +237,17 @@ def _side_by_side(backend: Backend, marks: list[str]) -> Iterator[str]:
     """
     threads = ThreadPoolExecutor(len(marks), "holdall-list")
     try:
-        parts = [
-            threads.submit(lambda after, before: list(backend.list_ids(after, before)), after, before)
-            for after, before in itertools.pairwise([None, *marks])
-        ]
+        try:
+            parts = [
+                threads.submit(lambda after, before: list(backend.list_ids(after, before)), after, before)
+                for after, before in itertools.pairwise([None, *marks])
+            ]
+        except RuntimeError:
+            # The interpreter is exiting, or there may be no more threads.
+            parts, marks = [], []
         for part in parts:
             yield from part.result()
-        yield from backend.list_ids(after=marks[-1])
+        yield from backend.list_ids(after=marks[-1] if marks else None)
     finally:
         threads.shutdown(cancel_futures=True)
 
