@@ -213,6 +213,29 @@ def test_looking_at_many_names_at_once_is_looking_at_each(names):
     assert ids.have_minted_form(names) == all(map(ids.has_minted_form, names))
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("put", [*"0789abcfegil-AFßz\udc80", ""])
+def test_one_other_character_among_many_names_is_seen(put, at):
+    """A character that is replaced, put in or taken out anywhere is seen, wherever its name stands among the others."""
+    minter = ids.IdMinter()
+    for place in range(38):
+        for end in (place, place + 1):
+            names = [minter.mint()[0] for _ in range(3)]
+            names[at] = names[at][:place] + put + names[at][end:]
+            assert ids.have_minted_form(names) == all(map(ids.has_minted_form, names)), names
+
+
+@pytest.mark.parametrize("at", [0, 999, 1000, 2000])
+def test_a_strange_name_among_thousands_is_seen(at):
+    """Names are looked at many at a time; each of them is looked at."""
+    minter = ids.IdMinter()
+    names = [minter.mint()[0] for _ in range(2001)]
+    assert ids.have_minted_form(names)
+
+    names[at] = names[at].upper()
+    assert not ids.have_minted_form(names)
+
+
 @given(strategies.minted_ids(), st.integers(0, 37), st.characters())
 def test_one_strange_character_anywhere_spoils_an_id(file_id, at, character):
     """Whatever is put into a valid id, it stays valid only if what was put in is safe."""

@@ -35,7 +35,11 @@ PREFIX = "file-"
 _ACCEPTED = re.compile(r"file-[A-Za-z0-9_-]{1,128}").fullmatch
 _FORM = "file-[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}"
 _MINTED = re.compile(_FORM).fullmatch
-_ALL_MINTED = re.compile(f"(?:{_FORM}/)*+").fullmatch
+# The same form for many at once: all digits as one of them, with a "/" after each, and what stands in some places.
+_DIGITS_AS_ONE = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
+_SHAPE = b"0il0-" + b"0" * 32 + b"/"
+_PLACES = ((0, b"f"), (3, b"e"), (17, b"7"), (21, b"89ab"))
+_AT_ONCE = 1000
 # The same digits in another case would be the same file on a case-insensitive file system.
 _MINTED_RECASED = re.compile(r"file-(?=.*[A-F])[0-9a-fA-F]{32}").fullmatch
 
@@ -81,8 +85,16 @@ def has_minted_form(file_id: str) -> bool:
 
 
 def have_minted_form(names: list[str]) -> bool:
-    """Whether all have it, of names without a "/". In one step: a listing of many takes longest to look at each."""
-    return _ALL_MINTED("/".join([*names, ""])) is not None
+    """Whether all have it, of names without a "/". In few steps: a listing of many takes longest to look at each."""
+    return all(_have_minted_form(names[start : start + _AT_ONCE]) for start in range(0, len(names), _AT_ONCE))
+
+
+def _have_minted_form(names: list[str]) -> bool:
+    # A regular expression takes twice as long, and so does the text of a hundred thousand, which is in no cache.
+    text = "/".join([*names, ""]).encode(errors="replace")
+    return text.translate(_DIGITS_AS_ONE) == _SHAPE * len(names) and not any(
+        text[place :: len(_SHAPE)].strip(digits) for place, digits in _PLACES
+    )
 
 
 def minted_at_ms(file_id: str, now_ms: int | None = None) -> int | None:
