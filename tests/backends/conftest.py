@@ -16,7 +16,7 @@ import threading
 import pytest
 
 import holdall
-from holdall.backends.local import _files
+from holdall.backends.local import _files, _staging
 
 _CALLS = (
     "close",
@@ -138,6 +138,8 @@ def calls(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", counter.wrap("flock", fcntl.flock))
     if _files.open_unlinked is not None:
         monkeypatch.setattr(_files, "open_unlinked", counter.wrap("open", _files.open_unlinked))
+    if _staging.start_writing is not None:
+        monkeypatch.setattr(_staging, "start_writing", counter.wrap("sync_file_range", _staging.start_writing))
     return counter
 
 

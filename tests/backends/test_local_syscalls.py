@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import holdall
-from holdall.backends.local import _files
+from holdall.backends.local import _files, _staging
 
 _PREAMBLE = """
 import os, sys
@@ -33,7 +33,7 @@ try:
 except holdall.StorageError as error:
     print("failed", error.errno)
 """
-_WATCHED = "trace=openat,mkdirat,rename,renameat,renameat2,unlinkat,write,fsync,fdatasync,sync,syncfs"
+_WATCHED = "trace=openat,mkdirat,rename,renameat,renameat2,unlinkat,write,fsync,fdatasync,sync,syncfs,sync_file_range"
 
 
 @pytest.fixture
@@ -92,11 +92,15 @@ def _where(steps, pattern):
 
 def test_create_is_durable_before_it_is_acknowledged(strace, root, victim):
     """Data and metadata are written, then synced, then their directory, then renamed, then the root is synced, and only
-    then does `create` return.
+    then does `create` return. The data is on its way to the disk before the metadata is written.
     """
     _, trace = strace(_PREAMBLE.format(fsync=True) + _CREATE, root, victim)
     steps = _steps(trace, root)
     written = _where(steps, r"write ROOT/\.staging/NEW/(data\.bin|meta\.json)")
+    if _staging.start_writing is not None:
+        (begun,) = _where(steps, r"sync_file_range ROOT/\.staging/NEW/data\.bin")
+        assert max(w for w in written if "data.bin" in steps[w]) < begun
+        assert begun < min(w for w in written if "meta.json" in steps[w])
     data = _where(steps, r"f(data)?sync ROOT/\.staging/NEW/data\.bin")
     meta = _where(steps, r"f(data)?sync ROOT/\.staging/NEW/meta\.json")
     directory = _where(steps, r"fsync ROOT/\.staging/NEW>")
@@ -139,18 +143,37 @@ def test_a_new_root_is_durable(strace, tmp_path):
 
 @pytest.mark.parametrize(
     ("call", "nth"),
-    [("fdatasync", 1), ("fdatasync", 2), ("fsync", 1), ("fsync", 2)],
-    ids=["first file", "second file", "directory", "root"],
+    [("sync_file_range", 1), ("fdatasync", 1), ("fdatasync", 2), ("fsync", 1), ("fsync", 2)],
+    ids=["begin", "first file", "second file", "directory", "root"],
 )
 def test_a_sync_that_fails_fails_the_create(strace, root, victim, check_store, leftovers, call, nth):
-    """Whichever sync of `create` fails: it raises `StorageError`, and what was reported as failed is not there, even if
-    it was there for a moment.
+    """Whichever sync of `create` fails, or even beginning one: it raises `StorageError`, and what was reported as failed
+    is not there, even if it was there for a moment.
     """
+    if call == "sync_file_range" and _staging.start_writing is None:
+        pytest.skip("this system has no sync_file_range")
     code = _PREAMBLE.format(fsync=True) + _FAILS.format(call='store.create("new", b"new", purpose="batch")')
     said, _ = strace(code, root, victim, options=(_WATCHED, f"inject={call}:error=EIO:when={nth}"))
     assert said == "failed 5\n"
     assert leftovers(root) == []
     assert check_store(root) == {victim}
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EINVAL"])
+def test_where_writing_cannot_be_begun_early_files_are_stored_all_the_same(strace, root, victim, check_store, error):
+    """A sandbox or a file system without sync_file_range(2) costs time, and nothing else."""
+    code = _PREAMBLE.format(fsync=True) + _CREATE
+    _, trace = strace(code, root, victim, options=(_WATCHED, f"inject=sync_file_range:error={error}"))
+    assert len(check_store(root)) == 2
+    assert trace.count("fdatasync(") == 2
+
+
+def test_without_sync_file_range_files_are_stored_all_the_same(root, monkeypatch, check_store):
+    """Other systems have no such call."""
+    monkeypatch.setattr(_staging, "start_writing", None)
+    with holdall.open_store(root) as store:
+        stored = store.create("new", b"new" * 1000, purpose="batch")
+    assert check_store(root) == {stored.id}
 
 
 def test_a_sync_that_fails_fails_the_delete(strace, root, victim, check_store, leftovers):

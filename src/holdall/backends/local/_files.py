@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from holdall.backends.local._openat2 import open_unlinked
+from holdall.backends.local._linux import open_unlinked
 
 __all__ = [
     "DATA",
