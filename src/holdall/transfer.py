@@ -83,6 +83,9 @@ def copy_store(
     read there, and skipped if it is sound and equal. A damaged entry of the target is replaced, once the source's is
     known to be sound; a sound but different one is never touched, and reported.
 
+    Any number of copies into one target may run at once. Files of other stores in the same storage, such as those of
+    tenants, are left out, as `FileStore.list` leaves them out.
+
     One bad file does not stop the rest: whatever is wrong with it is in the report, and nothing is published for it.
     The limit `max_bytes` of the target store is one for uploads, and does not apply; that of its backend does.
 
@@ -106,7 +109,7 @@ class _NotCopied(Exception):
 
 
 class _Gone(Exception):
-    """The file was deleted from the source meanwhile: there is nothing to copy."""
+    """The file is not in the source, or no longer: there is nothing to copy."""
 
 
 class _Copy:
@@ -152,7 +155,10 @@ class _Copy:
         meta = self._source_meta(file_id)
         try:
             file = decode_meta(meta, file_id)
-        except (CorruptMetadata, FileNotFound) as error:
+        except FileNotFound as error:
+            # Of another store in the same storage, and passed over as listings do.
+            raise _Gone from error
+        except CorruptMetadata as error:
             raise _NotCopied(str(error)) from error
         if has_expired(file, self._clock()):
             self._expired += 1
@@ -161,7 +167,15 @@ class _Copy:
         if self._is_there(file, meta):
             self._skipped += 1
             return file.bytes
-        digest = self._write(file, meta)
+        try:
+            digest = self._write(file, meta)
+        except _TROUBLE:
+            raise
+        except HoldallError:
+            if not self._came_meanwhile(file, meta):
+                raise
+            self._skipped += 1
+            return file.bytes
         self._read_back(file_id, meta, digest)
         self._copied += 1
         self._bytes += file.bytes
@@ -205,13 +219,25 @@ class _Copy:
             # Read whole before anything is removed: of two damaged files, neither is the one to lose. Staging first
             # and removing then would be cheaper, but not every storage keeps a staged file apart from the entry.
             self._source_digest(file)
-            self._remove(file.id)
-            return False
+            # Meanwhile somebody else who copies into the same target may have replaced it.
+            there = self._target_meta(file.id)
+            digest = None if there is None else self._sound_digest(file.id, there)
+            if there is None or digest is None:
+                self._remove(file.id)
+                return False
         if not _same_document(meta, there):
             raise _NotCopied(f"the target has another file as {file.id}, with other metadata; delete either of them")
         if digest != (file.sha256 or self._source_digest(file)):
             raise _NotCopied(f"the target has another file as {file.id}, with other bytes; delete either of them")
         return True
+
+    def _came_meanwhile(self, file: FileObject, meta: bytes) -> bool:
+        """Whether somebody else who copies into the same target was faster with this very file."""
+        there = self._target_meta(file.id)
+        digest = None if there is None else self._sound_digest(file.id, there)
+        if there is None or digest is None or not _same_document(meta, there):
+            return False
+        return digest == (file.sha256 or self._source_digest(file))
 
     def _source_digest(self, file: FileObject) -> str:
         digest = hashlib.sha256()

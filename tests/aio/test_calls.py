@@ -302,3 +302,18 @@ async def test_an_exception_of_on_file_comes_through_unchanged(url):
             await store.verify(on_file=fail)
 
     assert caught.value is error
+
+
+async def test_where_no_thread_can_be_started_the_error_says_so(monkeypatch):
+    """It comes as it is, and nothing is stored."""
+
+    async def run_sync(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    with holdall.open_store("memory://") as inner:
+        store = AsyncFileStore(inner)
+        with monkeypatch.context() as patched:
+            patched.setattr(to_thread, "run_sync", run_sync)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await store.create("f", b"x", purpose="batch")
+        assert inner.list().data == []

@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -94,6 +96,18 @@ def test_put_goes_on_after_a_file_that_fails(run, url, store, here):
     assert [file["filename"] for file in done.json] == ["a"]
     assert [file.filename for file in store] == ["a"]
     assert done.errors == "holdall: missing: No such file or directory\nholdall: d: Is a directory\n"
+
+
+def test_put_names_the_file_that_cannot_be_stored(run, url, store, here):
+    """Which of several it was is said, and since others were stored the exit code is 1, not that of wrong usage."""
+    (here / "a").write_bytes(b"a")
+    (here / os.fsdecode(b"bad\xff")).write_bytes(b"b")
+    done = run("-s", url, "put", "a", os.fsdecode(b"bad\xff"))
+
+    assert done.code == 1
+    assert done.errors.startswith("holdall: bad")
+    assert "filename holds half of a surrogate pair" in done.errors
+    assert [file.filename for file in store] == ["a"]
 
 
 def test_put_of_too_large_a_file_stores_nothing(run, url, store, here):
@@ -306,6 +320,20 @@ def test_get_into_a_device_or_pipe(program, url, store, here):
     assert done.code == 0
     assert done.output == BYTES + b"out\n"
     assert os.path.islink("out")
+
+
+def test_get_to_standard_output_by_its_name(url, store, here):
+    """A link that leads to our output stays a link, also where that output is a regular file that others write to."""
+    file = store.create("a", BYTES, purpose="batch")
+    os.symlink("/proc/self/fd/1", "stdout")
+    with open("got", "ab") as got:
+        got.write(b"before ")
+        got.flush()
+        command = [sys.executable, "-m", "holdall.cli", "-s", url, "get", file.id, "--force", "-o", "stdout"]
+        subprocess.run(command, stdout=got, timeout=60, check=True)
+
+    assert (here / "got").read_bytes() == b"before " + BYTES + b"stdout\n"
+    assert os.path.islink("stdout")
 
 
 # rm

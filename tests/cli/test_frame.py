@@ -253,6 +253,59 @@ def test_a_closed_pipe_ends_it_quietly(url, store, arguments):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def _unread(url, *arguments):
+    """A run whose output nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "holdall.cli", "-s", url, *map(str, arguments)]
+    with os.fdopen(write, "wb") as pipe:
+        return subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]])
+def test_what_is_done_is_done_whether_or_not_anybody_reads_of_it(url, store, tmp_path, json):
+    """When the reader of standard output is gone, all files are stored or removed all the same, and the exit code is
+    that of what was done.
+    """
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(b"x")
+    assert _unread(url, "put", *paths, *json).returncode == 0
+    first, second, third = (file.id for file in store)
+    assert _unread(url, "rm", first, "file-absent", second, *json).returncode == 4
+    assert [file.id for file in store] == [third]
+
+    (tmp_path / "store" / third / "data.bin").write_bytes(b"damaged")
+    assert _unread(url, "verify", *json).returncode == 1
+    copied = _unread(url, "copy", url, tmp_path / "copy", *json)
+    assert copied.returncode == 1
+    if not json:
+        assert third.encode() in copied.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"], ids=["stdin", "stdout", "stderr"])
+def test_a_closed_stream_is_no_reason_to_fail(url, store, tmp_path, closed):
+    """Whoever starts the program without one of the standard streams loses what stands there, and nothing else."""
+    (tmp_path / "a").write_bytes(b"x")
+    shell = f'"$0" -m holdall.cli -s "$1" put "$2" {closed}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell, sys.executable, url, tmp_path / "a"], capture_output=True, timeout=60, check=False
+    )
+
+    (file,) = store
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (b"" if closed == ">&-" else file.id.encode() + b"\n")
+
+
+def test_a_closed_standard_input_cannot_be_stored(url, store):
+    """It is not an empty one."""
+    shell = '"$0" -m holdall.cli -s "$1" put - <&-'
+    done = subprocess.run(["/bin/sh", "-c", shell, sys.executable, url], capture_output=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (2, b"holdall: -: standard input is closed; give it something to read\n")
+    assert list(store) == []
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", [["ls"], ["ls", "--json"], ["--help"]])
 def test_output_that_cannot_be_written_is_an_error(program, url, arguments):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from holdall.server import Keys
+from holdall.server._keys import add_line, new_key
 
 
 def test_a_key_and_its_line_belong_together(run):
@@ -28,8 +33,8 @@ def test_keys_are_added_to_a_file(run, tmp_path):
     path.write_text(path.read_text(encoding="utf-8") + "# without a line's end", encoding="utf-8")
     second = json.loads(run("key", "bob", "--file", path, "--json").output)["key"]
 
-    keys = Keys(file=path)
-    assert (keys.tenant_of(first), keys.tenant_of(second)) == ("alice", "bob")
+    known = Keys(file=path)
+    assert (known.tenant_of(first), known.tenant_of(second)) == ("alice", "bob")
     assert first not in path.read_text(encoding="utf-8")
 
 
@@ -40,3 +45,34 @@ def test_what_cannot_be_a_tenant_or_a_file_is_refused(run, tmp_path):
         assert done.code != 0
         assert done.output == b""
         assert done.errors.count("\n") == 1
+
+
+def test_keys_added_at_the_same_time_are_all_kept(tmp_path):
+    """Each of many that write at once ends up on a line of its own, however long the others' names are."""
+    path = tmp_path / "keys"
+    tenants = [f"t{'x' * number}" for number in range(24)]
+    made = dict(new_key(tenant) for tenant in tenants)
+    with ThreadPoolExecutor(len(made)) as pool:
+        for _ in pool.map(lambda line: add_line(path, line), made.values()):
+            pass
+
+    assert sorted(path.read_text(encoding="utf-8").splitlines()) == sorted(made.values())
+    assert [Keys(file=path).tenant_of(key) for key in made] == tenants
+
+
+def test_of_two_who_add_the_second_waits_for_the_first(tmp_path):
+    """Where the file ends is looked up under a lock."""
+    path = tmp_path / "keys"
+    path.write_text("# no end", encoding="utf-8")
+    with open(path, "r+b") as other, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = pool.submit(add_line, path, "bob:1")
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        other.seek(0, 2)
+        other.write(b"\nalice:1\n")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_UN)
+        waiting.result(30)
+
+    assert path.read_text(encoding="utf-8") == "# no end\nalice:1\nbob:1\n"

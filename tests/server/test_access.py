@@ -220,6 +220,7 @@ def test_without_keys_pages_of_other_sites_are_refused(served):
     for headers, status in (
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": served.url, "Sec-Fetch-Site": "same-origin"}, 200),
         ({}, 200),
@@ -234,5 +235,6 @@ def test_without_keys_other_names_can_be_refused(tmp_path):
         for host, status in (
             (f"127.0.0.1:{running.port}", 200), ("localhost", 200), ("LOCALHOST:80", 200), ("[::1]:80", 200),
             ("evil.example", 403), ("evil.example:80", 403), ("localhost.evil.example", 403), ("", 403),
+            ("[", 403),
         ):  # fmt: skip
             assert httpx.get(f"{running.url}/v1/files", headers={"Host": host}).status_code == status, host

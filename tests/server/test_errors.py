@@ -223,6 +223,15 @@ def test_parts_that_cannot_be_removed_are_no_failure_of_the_upload(verb, caplog)
     assert "expire" in caplog.text
 
 
+def test_what_is_no_id_is_named_as_it_was_given(served):
+    """An id that is none is answered like one of nothing, by every verb."""
+    for given in ("nope", "file-1", "file-%22x"):
+        for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/content")):
+            answer = httpx.request(method, f"{served.url}/v1/files/{given}{path}")
+            assert answer.status_code == 404
+            assert answer.json()["error"]["message"] == f"No such File object: {given.replace('%22', chr(34))}"
+
+
 def test_what_the_sdk_repeats_by_itself_is_done_once(monkeypatch):
     """With its retries on, each call of an upload fails at first, and at the end there is one file."""
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)

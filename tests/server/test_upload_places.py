@@ -9,6 +9,7 @@ import anyio
 import httpx
 import openai
 import pytest
+from anyio.lowlevel import checkpoint
 from tests.server._serving import serving
 
 import holdall
@@ -177,6 +178,36 @@ def test_few_places_are_open_and_none_is_closed_in_use(tmp_path):
             assert list(a) == list(b) == []
 
     anyio.run(run)
+
+
+def test_places_that_make_room_at_the_same_time_close_each_once(tmp_path):
+    """Of many requests that end at once, none trips over what another is closing, and in the end all are closed."""
+    opened, ended = [], []
+
+    async def run():
+        places = Places(most_open=2)
+        files = [AsyncFileStore(holdall.open_store(tmp_path / str(number))) for number in range(8)]
+
+        async def one(store):
+            for _ in range(20):
+                async with places.lease(store) as place:
+                    if place not in opened:
+                        opened.append(place)
+                    await checkpoint()
+            ended.append(store)
+
+        async with anyio.create_task_group() as group:
+            for store in files:
+                group.start_soon(one, store)
+        await places.close()
+        for place in opened:
+            with pytest.raises(holdall.InvalidRequest, match="closed"):
+                await place.list()
+        for store in files:
+            await store.close()
+
+    anyio.run(run)
+    assert len(ended) == 8
 
 
 @pytest.fixture(scope="module")

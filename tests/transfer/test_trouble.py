@@ -6,10 +6,12 @@ import hashlib
 import os
 
 import pytest
-from tests.transfer._kit import everything, root, write
+from tests.transfer._kit import Wrapped, everything, plant, root, write
 
 import holdall
+from holdall.backends.memory import MemoryBackend
 from holdall.transfer import copy_store
+from holdall.wrappers import Prefixed
 
 
 def test_an_interrupted_copy_is_resumed(source, wrapped):
@@ -137,6 +139,50 @@ def test_a_file_deleted_meanwhile_is_no_failure(wrapped, target, call):
 
     assert (report.copied, report.failures) == (1, ())
     assert list(target.backend.list_ids()) == ids[:1]
+
+
+def test_files_of_another_store_in_the_same_storage_are_left_out(target):
+    """What listings pass over is no failure of a copy: a tenant's files are copied from the tenant's own store."""
+    backend = MemoryBackend()
+    ours = holdall.FileStore(backend).create("ours", b"a", purpose="batch")
+    holdall.FileStore(Prefixed(backend, "alice")).create("hers", b"b", purpose="batch")
+    report = copy_store(holdall.FileStore(backend), target)
+
+    assert (report.copied, report.failures) == (1, ())
+    assert list(target.backend.list_ids()) == [ours.id]
+
+
+@pytest.mark.parametrize("different", [False, True])
+def test_another_copy_that_was_faster_is_no_failure(source, target, different):
+    """Where a file appears in the target while it is written there, it counts as skipped if it is the same one."""
+    ids = list(source.backend.list_ids())
+    there = Wrapped(target.backend)
+
+    def overtaken(file_id, meta):
+        if file_id == ids[2]:
+            plant(target, file_id, meta, b"y" * 100 if different else source.get_content(file_id))
+
+    there.on["publish"] = overtaken
+    report = copy_store(source, holdall.FileStore(there))
+
+    assert (report.copied, report.skipped) == (4, 0 if different else 1)
+    assert [failure.file_id for failure in report.failures] == ([ids[2]] if different else [])
+    if not different:
+        assert everything(target) == everything(source)
+
+
+def test_what_another_copy_has_repaired_is_not_removed(source, target):
+    """A damaged entry that was replaced while the source was read is looked at again, and stays."""
+    copy_store(source, target)
+    file_id = list(source.backend.list_ids())[2]
+    whole = target.get_content(file_id)
+    write(target, file_id, "data.bin", b"")
+    here, there = Wrapped(source.backend), Wrapped(target.backend)
+    here.on["open_data"] = lambda _: write(target, file_id, "data.bin", whole)
+    report = copy_store(holdall.FileStore(here), holdall.FileStore(there))
+
+    assert (report.copied, report.skipped, report.failures) == (0, 5, ())
+    assert [name for name, _ in there.calls if name in {"remove", "stage"}] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def open_files(ctx: typer.Context, store: str | None) -> FileStore:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit code."""
+    _open_closed_streams()
     for module in _COMMANDS:
         importlib.import_module(f"holdall.cli.{module}")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -150,6 +152,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
             _errors.say(f"{_one_line(error)} (see '{_path(error)} --help')")
             code = _errors.USAGE
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Whoever started us may have closed standard streams: the next file opened would take the place of one.
+
+    What is printed then goes nowhere; reading fails.
+    """
+    while (fd := os.open(os.devnull, os.O_WRONLY)) <= 2:
+        pass
+    os.close(fd)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _is_usage_error(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -53,15 +54,19 @@ class Download:
     """Writes beside `path` and renames at the end. A context manager: left incomplete, it leaves nothing.
 
     A `path` that is there is replaced only with `force`; otherwise that is `FileExistsError`, as early as possible. A
-    pipe or a device is written to directly: it has no state to protect, and must not be replaced by a file.
+    pipe or a device is written to directly: it has no state to protect, and must not be replaced by a file; so is
+    `/dev/stdout`, wherever it leads.
     """
 
     def __init__(self, path: str, *, force: bool) -> None:
         self._path = path
         self._force = force
         self._part: str | None = None
+        if _is_our_output(path):
+            self._file: BinaryIO = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 - closed by __exit__
+            return
         if _is_special(path):
-            self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+            self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
             return
         self._refuse_to_replace()
         self._part = os.path.join(os.path.dirname(path), f".holdall-{os.urandom(6).hex()}.part")
@@ -124,6 +129,14 @@ class Download:
         if self._part is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._part)
+
+
+def _is_our_output(path: str) -> bool:
+    # As a link that leads to a file, it would be replaced by one.
+    try:
+        return os.path.islink(path) and os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_special(path: str) -> bool:

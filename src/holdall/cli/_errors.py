@@ -68,7 +68,7 @@ def silence() -> None:
     The interpreter flushes it once more when it ends, and would complain.
     """
     with contextlib.suppress(OSError, ValueError):
-        devnull = os.open(os.devnull, os.O_WRONLY)
+        devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(devnull, sys.stdout.fileno())
         os.close(devnull)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from holdall.cli._errors import silence
 from holdall.cli._text import visible
 
 if TYPE_CHECKING:
@@ -33,9 +34,21 @@ def to_terminal() -> bool:
 
 
 def print_line(text: str) -> None:
-    """A line, at once: what was done is known even if the next thing fails."""
-    sys.stdout.write(visible(text) + "\n")
-    sys.stdout.flush()
+    """A line, at once: what was done is known even if the next thing fails.
+
+    If nobody reads it any more, what is being done goes on, and the exit code tells how it went.
+    """
+    with _unheard():
+        sys.stdout.write(visible(text) + "\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        silence()
 
 
 def as_json(file: FileObject) -> dict[str, Any]:
@@ -45,17 +58,19 @@ def as_json(file: FileObject) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """One JSON document in UTF-8, whatever the terminal's encoding."""
-    _write_utf8(_json_text(value) + "\n")
+    _tell(_json_text(value) + "\n")
 
 
 class JsonList:
     """One JSON array, its items printed as they come; nothing at all unless `wanted`.
 
-    A context manager; an error leaves a complete document, too.
+    A context manager; an error leaves a complete document, too. If nobody reads it any more, what is being done goes
+    on, unless there is `nothing_else` to do: then that is `BrokenPipeError`.
     """
 
-    def __init__(self, wanted: bool = True) -> None:
+    def __init__(self, wanted: bool = True, *, nothing_else: bool = False) -> None:
         self._wanted = wanted
+        self._write = _write_utf8 if nothing_else else _tell
         self._separator = "[\n"
 
     def add(self, item: Any) -> None:
@@ -63,7 +78,7 @@ class JsonList:
         if not self._wanted:
             return
         text = "  " + _json_text(item).replace("\n", "\n  ")
-        _write_utf8(self._separator + text)
+        self._write(self._separator + text)
         self._separator = ",\n"
 
     def __enter__(self) -> Self:
@@ -74,12 +89,17 @@ class JsonList:
     ) -> None:
         if not self._wanted or isinstance(error, BrokenPipeError):
             return
-        _write_utf8("[]\n" if self._separator == "[\n" else "\n]\n")
+        self._write("[]\n" if self._separator == "[\n" else "\n]\n")
 
 
 def _json_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _tell(text: str) -> None:
+    with _unheard():
+        _write_utf8(text)
 
 
 def _write_utf8(text: str) -> None:

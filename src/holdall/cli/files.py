@@ -56,7 +56,7 @@ def put(
         "content_type": content_type,
         "metadata": parse_metadata(metadata),
     }
-    codes = []
+    codes, stored = [], False
     with open_files(ctx, store) as files, JsonList(json) as listed:
         for path in paths:
             try:
@@ -64,17 +64,21 @@ def put(
             except (HoldallError, OSError) as error:
                 codes.append(_errors.report(_about(path, error), debug=ctx.obj.debug))
                 continue
+            stored = True
             if json:
                 listed.add(as_json(file))
             elif to_terminal():
                 print_line(f"{file.id}  {human_size(file.bytes)}  {file.filename}")
             else:
                 print_line(file.id)
-    raise typer.Exit(_errors.worst(codes))
+    # Wrong usage is when nothing was done.
+    raise typer.Exit(_errors.FAILED if stored and codes else _errors.worst(codes))
 
 
 def _put_one(files: FileStore, path: str, name: str | None, fields: dict[str, Any]) -> FileObject:
     if path == _STDIN:
+        if sys.stdin is None:
+            raise InvalidRequest("standard input is closed; give it something to read")
         with progress("standard input") as advance:
             return files.create("stdin" if name is None else name, _Source(sys.stdin.buffer, advance), **fields)
     # Unbuffered: the store asks for chunks as large as a buffer would be.
@@ -97,7 +101,9 @@ class _Source:
 
 
 def _about(path: str, error: Exception) -> Exception:
-    # An error while reading knows no name.
+    # An error while reading knows no name, and one about a name does not know whose.
+    if isinstance(error, InvalidRequest) and error.operation is None:
+        return InvalidRequest(f"{path}: {error}")
     if isinstance(error, OSError) and not isinstance(error, HoldallError) and error.filename is None:
         return OSError(error.errno, error.strerror, path)
     return error

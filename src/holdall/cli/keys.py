@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -26,20 +25,12 @@ def key(
 
     A file of keys holds only hashes of them. Without --file, what belongs into it is printed below the key.
     """
-    from holdall.server._keys import new_key  # noqa: PLC0415
+    from holdall.server._keys import add_line, new_key  # noqa: PLC0415
 
     made, line = new_key(tenant)
     if file is not None:
-        _append(file, line)
+        add_line(file, line)
     if as_json:
         output.print_json({"tenant": tenant, "key": made, "line": line})
     else:
         typer.echo(made if file is not None else f"{made}\n{line}")
-
-
-def _append(path: str, line: str) -> None:
-    # For its owner alone: no key can be read from it, but a line added to it lets somebody in.
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with open(fd, "r+", encoding="utf-8") as file:
-        text = file.read()
-        file.write(f"{line}\n" if not text or text.endswith("\n") else f"\n{line}\n")

@@ -55,7 +55,7 @@ def ls(
             page = files.list(purpose=purpose, after=after, limit=limit, order=order.value)
             found = iter(page)
         if json:
-            with JsonList() as items:
+            with JsonList(nothing_else=True) as items:
                 for file in found:
                     items.add(as_json(file))
         elif ids_only:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -42,6 +42,14 @@ def _refused(message: str) -> APIError:
     return APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        # Such as an opening bracket that is never closed: it names nobody.
+        return urlsplit("")
+
+
 def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any, Any, None]]:
     """The dependency of a server without keys, where every page in a browser on the same machine could send forms.
 
@@ -52,10 +60,10 @@ def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any,
     # A coroutine function, although nothing is awaited: FastAPI would call any other on a thread, for each request.
     async def refuse_other_sites(request: Request) -> None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        elsewhere = origin is not None and urlsplit(origin).netloc != host
+        elsewhere = origin is not None and _parts(origin).netloc != host
         if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
             raise APIError(403, "A page of another site may not use this server while it has no API keys.")
-        if hosts is not None and urlsplit(f"//{host}").hostname not in hosts:
+        if hosts is not None and _parts(f"//{host}").hostname not in hosts:
             raise APIError(403, "This server does not answer to that name while it has no API keys.")
 
     return refuse_other_sites

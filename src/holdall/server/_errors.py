@@ -68,7 +68,7 @@ def error_response(error: APIError) -> Response:
 
 def respond(request: Request, error: Exception) -> Response:
     """The response to any exception. What the client cannot have caused is logged, with its traceback."""
-    told = _translated(error)
+    told = _translated(error, str(request.path_params.get("file_id", "")))
     if told.status >= 500:
         # The path as a whole is the client's text; what stands in the log must stay on its line.
         _log.error("%s %r failed: %s", request.method, request.url.path, error, exc_info=_trace(error))
@@ -86,11 +86,11 @@ def _trace(error: Exception) -> Exception | None:
     return None if isinstance(error, (APIError, StorageFull, StorageUnavailable)) else error
 
 
-def _translated(error: Exception) -> APIError:
+def _translated(error: Exception, file_id: str) -> APIError:
     if isinstance(error, APIError):
         return error
     if isinstance(error, HoldallError):
-        return _of_the_store(error)
+        return _of_the_store(error, file_id)
     if isinstance(error, RequestValidationError):
         return _of_an_argument(error)
     if isinstance(error, HTTPException):
@@ -100,10 +100,10 @@ def _translated(error: Exception) -> APIError:
     return APIError(500, "The server had an error while processing your request.")
 
 
-def _of_the_store(error: HoldallError) -> APIError:  # noqa: PLR0911 - a table
+def _of_the_store(error: HoldallError, file_id: str) -> APIError:  # noqa: PLR0911 - a table
     match error:
         case FileNotFound():
-            return not_found("File", error.file_id or "", "id")
+            return not_found("File", error.file_id or file_id, "id")
         case FileTooLarge():
             return APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
         case InvalidRequest() if error.backend is None:

@@ -6,6 +6,7 @@ be read. The file may be changed while the server runs.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -17,7 +18,7 @@ from collections.abc import Iterable
 from holdall.errors import InvalidRequest
 from holdall.ids import PREFIX
 
-__all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "Keys", "check_tenant", "new_key"]
+__all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "Keys", "add_line", "check_tenant", "new_key"]
 
 KEYS_VARIABLE = "HOLDALL_API_KEYS"
 KEYS_FILE_VARIABLE = "HOLDALL_API_KEYS_FILE"
@@ -44,6 +45,18 @@ def new_key(tenant: str) -> tuple[str, str]:
     """A new key for a tenant, and the line that stands for it in a file of keys."""
     key = f"sk-{secrets.token_urlsafe(32)}"
     return key, f"{check_tenant(tenant)}:{_digest(key).hex()}"
+
+
+def add_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add a line to a file of keys, which is made if it is absent. Of many who do so at once, none loses another's."""
+    # For its owner alone: no key can be read from it, but a line added to it lets somebody in.
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with open(fd, "ab", buffering=0) as file:
+        # Of two, the second must see where the first has ended.
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        size = os.fstat(fd).st_size
+        begin = b"" if not size or os.pread(fd, 1, size - 1) == b"\n" else b"\n"
+        file.write(begin + f"{line}\n".encode())
 
 
 class Keys:

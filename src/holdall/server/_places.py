@@ -126,7 +126,8 @@ class Places:
             for url, entry in list(self._opened.items()):
                 if len(self._opened) <= most:
                     return
-                if not entry.users:
+                # While another was being closed, this one may have been taken, or have made room for a new one.
+                if self._opened.get(url) is entry and not entry.users:
                     del self._opened[url]
                     if entry.store is not None:
                         await entry.store.close()
