@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 from holdall import FileStore
 from holdall.backends.memory import MemoryBackend
-from holdall.conformance import Target, run
+from holdall.conformance import Target, _runner, run
 from holdall.errors import StorageError
 from holdall.url import StoreURL
 
@@ -21,6 +23,13 @@ class NoLists(MemoryBackend):
 
     def list_ids(self, after=None, before=None):
         raise StorageError("the index is broken")
+
+
+class Hangs(MemoryBackend):
+    """Never answers when it is asked for bytes."""
+
+    def open_data(self, file_id, start=0, stop=None):
+        threading.Event().wait()
 
 
 class Opening(Target):
@@ -49,3 +58,16 @@ def test_no_secret_of_the_url_is_among_the_values():
 
     assert len(report.of("broken")) > 10
     assert "hunter2" not in report.text() + report.to_json() + report.to_junit()
+
+
+def test_a_backend_that_hangs_is_broken_and_the_run_goes_on(monkeypatch):
+    """A check that does not come back within its time is a finding like any other, and so are those after it."""
+    monkeypatch.setattr(_runner, "TIME_LIMIT_SECONDS", 1.0)
+    report = run(Opening(Hangs), only=["content.roundtrip_boundary_sizes", "list.empty"])
+
+    assert {f.promise.id: f.status for f in report.findings} == {
+        "content.roundtrip_boundary_sizes": "broken",
+        "list.empty": "held",
+    }
+    [finding] = report.of("broken")
+    assert finding.saw == "nothing within 1 s: a deadlock, or a very slow storage"
