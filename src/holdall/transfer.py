@@ -83,8 +83,8 @@ def copy_store(
     read there, and skipped if it is sound and equal. A damaged entry of the target is replaced, once the source's is
     known to be sound; a sound but different one is never touched, and reported.
 
-    Any number of copies into one target may run at once. Files of other stores in the same storage, such as those of
-    tenants, are left out, as `FileStore.list` leaves them out.
+    Of several copies into one target at once, what another has stored first counts as being there. Files of other
+    stores in the same storage, such as those of tenants, are left out, as `FileStore.list` leaves them out.
 
     One bad file does not stop the rest: whatever is wrong with it is in the report, and nothing is published for it.
     The limit `max_bytes` of the target store is one for uploads, and does not apply; that of its backend does.
