@@ -238,6 +238,18 @@ def test_a_page_of_a_large_store_costs_a_page(large, order, place):
         assert calls["ids"] <= 1024 * calls["list_ids"]
 
 
+@pytest.mark.parametrize("limit", [999, 1000, 1001, 2500])
+def test_a_large_page_reads_one_more_than_it_has(large, limit):
+    """However many are read at a time: whether more follow takes one more to know, not as many again."""
+    store, found = large
+    store.backend.calls.clear()
+    page = store.list(limit=limit)
+
+    assert [f.id for f in page] == found[:limit]
+    assert page.has_more
+    assert store.backend.calls["read_meta"] == limit + 1
+
+
 def test_walking_a_large_store_backwards_reads_each_once(large):
     """Whatever the distribution over time, all files come once, newest first, at a bounded cost."""
     store, found = large

@@ -64,7 +64,8 @@ class Listing:
             ids, fresh = self._by_ranges(now_ms, after, order, hint)
         else:
             ids, fresh = self._by_looking_at_all(now_ms, after, order)
-        size = min(hint or _LARGEST_BATCH, _LARGEST_BATCH)
+        left = hint or _LARGEST_BATCH
+        size = min(left, _LARGEST_BATCH)
         while batch := list(itertools.islice(ids, size)):
             found: list[FileObject] = []
             try:
@@ -75,7 +76,9 @@ class Listing:
                     yield found
                 raise
             yield found
-            size = min(max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
+            left -= len(batch)
+            # Once all that was asked for is read, the caller wanted more than that: some were not for it.
+            size = min(left if left > 0 else max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
 
     def _by_ranges(
         self, now_ms: int, after: str | None, order: Order, hint: int | None

@@ -57,6 +57,9 @@ class Metadata:
         """Append the files of ids that were listed just now, in this order; `fresh` are those just read. Absent ones
         are left out, and corrupt ones, which are logged. If the storage fails half-way, those before are appended.
         """
+        if not self._files and not fresh:
+            self._read(file_ids, found)
+            return
         known = self._known(file_ids, fresh)
         unknown = [i for i, file in zip(file_ids, known, strict=True) if file is None]
         if not unknown:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import pydantic_core
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from holdall.errors import CorruptMetadata, FileNotFound
 
@@ -77,7 +77,7 @@ class FileObject(BaseModel):
     object: str = "file"
     filename: str
     """The uploader's name for it, verbatim; never a path to use."""
-    purpose: Annotated[FilePurpose | str, Field(union_mode="left_to_right"), BeforeValidator(to_purpose)]
+    purpose: Annotated[FilePurpose | Annotated[str, AfterValidator(to_purpose)], Field(union_mode="left_to_right")]
     """A `FilePurpose`; plain text if nobody knows it yet."""
     bytes: int = Field(ge=0, le=_MOST)
     """Size in bytes."""
