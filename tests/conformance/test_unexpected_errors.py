@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
+
+import pytest
 
 from holdall import FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.conformance import Target, _runner, run
-from holdall.errors import StorageError
+from holdall.errors import StorageError, StorageUnavailable
 from holdall.url import StoreURL
 
 
@@ -25,10 +28,24 @@ class NoLists(MemoryBackend):
         raise StorageError("the index is broken")
 
 
+class Slips(MemoryBackend):
+    """Has a slip of the pen where it lists."""
+
+    def list_ids(self, after=None, before=None):
+        return sorted([None, "file-1"])
+
+
 class Hangs(MemoryBackend):
     """Never answers when it is asked for bytes."""
 
     def open_data(self, file_id, start=0, stop=None):
+        threading.Event().wait()
+
+
+class NeverLists(MemoryBackend):
+    """Never answers when it is asked for ids."""
+
+    def list_ids(self, after=None, before=None):
         threading.Event().wait()
 
 
@@ -52,6 +69,14 @@ def test_the_line_of_the_check_is_shown_with_the_values_of_its_names():
     assert finding.saw.startswith("IntegrityError: ")
 
 
+def test_the_slip_of_a_backend_is_shown_with_its_place():
+    """An exception that a backend did not mean to raise is named with its text and the line that it came from."""
+    [finding] = run(Opening(Slips, "memory://slips"), only=["list.empty"]).findings
+
+    assert finding.saw.startswith("StorageError: cannot list on Slips: TypeError in the backend; caused by TypeError: ")
+    assert re.search(r" at test_unexpected_errors\.py:\d+$", finding.saw)
+
+
 def test_no_secret_of_the_url_is_among_the_values():
     """Locations of a URL with a secret are in the variables of many checks, and in no finding."""
     report = run(Opening(NoLists, "memory://unexpected?token=hunter2"), only=["list", "delete", "url"])
@@ -71,3 +96,10 @@ def test_a_backend_that_hangs_is_broken_and_the_run_goes_on(monkeypatch):
     }
     [finding] = report.of("broken")
     assert finding.saw == "nothing within 1 s: a deadlock, or a very slow storage"
+
+
+def test_a_backend_that_hangs_at_once_is_an_error(monkeypatch):
+    """A store that does not even say whether it is empty cannot be checked, which is said, and how long was waited."""
+    monkeypatch.setattr(_runner, "TIME_LIMIT_SECONDS", 1.0)
+    with pytest.raises(StorageUnavailable, match=r"memory://unexpected.* did not answer within 1 s"):
+        run(Opening(NeverLists), only=["list.empty"])

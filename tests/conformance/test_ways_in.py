@@ -68,7 +68,7 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["memory://", "--only", "content.rangs"], "content.rangs"),
+        (["memory://", "--only", "content.rangs"], "no check is named 'content.rangs'; did you mean 'content.ranges'?"),
         (["memory://", "--level", "hard"], "hard"),
         (["nonsense://"], "nonsense"),
         ([], "which store"),
@@ -246,7 +246,7 @@ def test_the_verdict_is_the_same_when_tests_run_in_other_processes(pytester, mon
 
 
 def test_author_sees_the_whole_finding(pytester, monkeypatch, environment):
-    """A failing check of the subclass shows the finding's text."""
+    """A failing check of the subclass shows the finding's text, and how to run that test again."""
     monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
     source = SUBCLASS.replace("?fsync=false", "").replace("{url}", "lossy://")
     pytester.makepyfile(textwrap.dedent(source))
@@ -254,7 +254,9 @@ def test_author_sees_the_whole_finding(pytester, monkeypatch, environment):
     result = pytester.runpytest_subprocess("-q", "--holdall-only", "content.large")
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["BROKEN *content.large*", "promise *", "did *", "hint *", "*BROKEN (1)*"])
+    result.stdout.fnmatch_lines(["BROKEN *content.large*", "promise *", "did *", "hint *", "rerun *", "*BROKEN (1)*"])
+    again = "pytest test_author_sees_the_whole_finding.py::TestMine::test_content__large"
+    assert f"rerun     {again} --holdall-seed 0" in result.outlines
 
 
 def test_project_that_merely_has_holdall_installed_is_not_changed(pytester):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from holdall.store import FileStore
 
 __all__ = [
+    "NO_RAW_ACCESS",
     "Broken",
     "Kit",
     "NotChecked",
@@ -32,6 +35,8 @@ __all__ = [
 ]
 
 _SHOWN = 400
+
+NO_RAW_ACCESS = "no raw access to this backend"
 
 
 class Broken(AssertionError):
@@ -65,9 +70,19 @@ def show(value: Any) -> str:
         data = bytes(value)
         return repr(data) if len(data) <= 48 else f"{len(data)} bytes {data[:16]!r}…{data[-16:]!r}"
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
+        return f"{type(value).__name__}: {value}{_cause(value)}"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}"
+
+
+def _cause(error: BaseException) -> str:
+    """What an error was made from, and where that came from: for whoever wrote it, often all there is to know."""
+    cause = error.__cause__
+    if cause is None or str(cause) in str(error):
+        return ""
+    frames = traceback.extract_tb(cause.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return f"; caused by {type(cause).__name__}: {cause}{place}{_cause(cause)}"
 
 
 def broken(did: str, expected: Any, saw: Any) -> Broken:
@@ -163,7 +178,7 @@ class Kit:
             if directory is not None:
                 self._raw = DirectoryRaw(directory)
         if self._raw is None:
-            raise NotChecked("no raw access to this backend")
+            raise NotChecked(NO_RAW_ACCESS)
         return self._raw
 
     def need(self, capability: Capability) -> None:

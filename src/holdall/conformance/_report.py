@@ -10,6 +10,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 from holdall.conformance import SUITE_VERSION
+from holdall.conformance._kit import NO_RAW_ACCESS
 from holdall.conformance._registry import LEVELS, Promise
 
 __all__ = ["Finding", "Report", "Status"]
@@ -46,8 +47,8 @@ class Finding:
         """Whether this makes the verdict BROKEN."""
         return self.status in {"broken", "unexpected pass"} and not self.promise.provisional
 
-    def text(self, url: str, seed: int) -> str:
-        """The finding for a person, as many lines as needed."""
+    def text(self, url: str, seed: int, rerun: str = "") -> str:
+        """The finding for a person, as many lines as needed. `rerun` is the command that tries it again."""
         level = f"[{self.promise.level}, since {self.promise.since}]"
         if self.promise.provisional:
             level = level[:-1] + ", provisional: not counted]"
@@ -62,7 +63,7 @@ class Finding:
                 ("saw", self.saw),
                 ("why", self.promise.why),
                 ("hint", self.promise.hint),
-                ("rerun", f"holdall conformance URL --only {self.id} --seed {seed}"),
+                ("rerun", rerun or f"holdall conformance URL --only {self.id} --seed {seed}"),
             ]
         head = f"{self.status.upper():<7} {self.id:<64}{level}"
         return "\n".join([head, *(f"{name:<10}{_indented(value)}" for name, value in lines if value)])
@@ -142,6 +143,8 @@ class Report:
         blocks += [f.text(self.url, self.seed) for f in wrong]
         quiet = [f"{f.status}  {f.id}: {f.reason}" for f in self.of("not declared", "not checked", "expected failure")]
         if quiet:
+            if any(f.reason == NO_RAW_ACCESS for f in self.of("not checked")):
+                quiet.append("raw access: a way past the store, given by its author (holdall.conformance.RawAccess)")
             blocks.append("\n".join(quiet))
         return "\n\n".join([*blocks, self.verdict_line()])
 

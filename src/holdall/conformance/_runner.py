@@ -11,17 +11,20 @@ import time
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from holdall.backend import Capability
 from holdall.conformance._kit import Broken, Kit, NotChecked, NotDeclared, NotEmpty, Settings, show
 from holdall.conformance._registry import LEVELS, Check, all_checks
 from holdall.conformance._report import Finding, Report
 from holdall.conformance._target import Target
-from holdall.errors import HoldallError, InvalidRequest
+from holdall.errors import HoldallError, InvalidRequest, StorageUnavailable
+from holdall.options import nearest
 from holdall.url import StoreURL
 
 __all__ = ["read_xfails", "run", "run_check", "select"]
+
+T = TypeVar("T")
 
 TIME_LIMIT_SECONDS = 240.0
 
@@ -63,16 +66,31 @@ def run(
 
 def _describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
     """Opens the store once, so that a wrong URL is an error of the call and not of every check."""
-    kit = Kit(target, settings)
-    try:
-        backend = kit.store.backend
-        names = tuple(str(flag.name) for flag in Capability if flag in backend.capabilities)
-        kind = type(backend)
-    except NotEmpty as error:
-        raise InvalidRequest(str(error)) from error
-    finally:
-        kit.close()
-    return str(target.url), f"{kind.__module__}:{kind.__qualname__}", names
+
+    def look() -> tuple[str, str, tuple[str, ...]] | Exception:
+        kit = Kit(target, settings)
+        try:
+            backend = kit.store.backend
+            names = tuple(str(flag.name) for flag in Capability if flag in backend.capabilities)
+            kind = type(backend)
+        except Exception as error:  # noqa: BLE001 - raised again, on the caller's thread
+            return error
+        finally:
+            kit.close()
+        return str(target.url), f"{kind.__module__}:{kind.__qualname__}", names
+
+    seen = _in_time(look, "open the store")
+    if seen is None:
+        raise StorageUnavailable(
+            f"cannot run the suite on {target.url}: the store was opened and asked for its ids, and did not answer "
+            f"within {TIME_LIMIT_SECONDS:.0f} s",
+            operation="open",
+        )
+    if isinstance(seen, NotEmpty):
+        raise InvalidRequest(str(seen)) from seen
+    if isinstance(seen, Exception):
+        raise seen
+    return seen
 
 
 def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = LEVELS[-1]) -> list[Check]:
@@ -82,7 +100,9 @@ def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = L
     checks = list(all_checks())
     for pattern in (*only, *skip):
         if not any(_matches(c.id, [pattern]) for c in checks):
-            raise InvalidRequest(f"no check is named {pattern!r}; 'holdall conformance --list' names all")
+            meant = nearest(pattern, [name for c in checks for name in (c.id, c.id.partition(".")[0])])
+            hint = f"did you mean {meant!r}? " if meant else ""
+            raise InvalidRequest(f"no check is named {pattern!r}; {hint}'holdall conformance --list' names all")
     allowed = LEVELS[: LEVELS.index(level) + 1]
     return [
         c
@@ -125,28 +145,28 @@ def _known(xfails: Mapping[str, Any]) -> None:
 def run_check(check: Check, target: Target, settings: Settings, *, xfail: str | None = None) -> Finding:
     """One finding. A check that does not come back within four minutes is broken."""
     started = time.monotonic()
-    outcome: list[dict[str, Any]] = []
-    # On a thread of its own: a backend that hangs must not hang the report. Daemonic, for the same reason.
-    worker = threading.Thread(
-        target=lambda: outcome.append(_attempt(check, target, settings)), name=f"check {check.id}", daemon=True
-    )
-    worker.start()
-    worker.join(TIME_LIMIT_SECONDS)
-    if not outcome:
-        fields: dict[str, Any] = {
-            "status": "broken",
-            "did": "run the check",
-            "expected": "an end",
-            "saw": f"nothing within {TIME_LIMIT_SECONDS:.0f} s: a deadlock, or a very slow storage",
-        }
-    else:
-        fields = outcome[0]
+    fields = _in_time(lambda: _attempt(check, target, settings), f"check {check.id}") or {
+        "status": "broken",
+        "did": "run the check",
+        "expected": "an end",
+        "saw": f"nothing within {TIME_LIMIT_SECONDS:.0f} s: a deadlock, or a very slow storage",
+    }
     if "empty" in fields:
         raise InvalidRequest(fields["empty"])
     if xfail is not None and fields["status"] in {"broken", "held"}:
         fields["status"] = "expected failure" if fields["status"] == "broken" else "unexpected pass"
         fields["reason"] = xfail
     return Finding(check.promise, seconds=time.monotonic() - started, **fields)
+
+
+def _in_time(function: Callable[[], T], name: str) -> T | None:
+    """What the function returns; None if it does not within the time limit."""
+    outcome: list[T] = []
+    # On a thread of its own: a backend that hangs must not hang the report. Daemonic, for the same reason.
+    worker = threading.Thread(target=lambda: outcome.append(function()), name=name, daemon=True)
+    worker.start()
+    worker.join(TIME_LIMIT_SECONDS)
+    return outcome[0] if outcome else None
 
 
 def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]:

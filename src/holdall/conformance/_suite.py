@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,10 @@ def _test_of(check: Check) -> Callable[..., None]:
         elif finding.status == "expected failure":
             pytest.xfail(finding.reason)
         elif finding.failed:
-            pytest.fail(finding.text(str(holdall_target.url), options.seed) + _traced(finding.trace), pytrace=False)
+            # Only what was given as a URL on the command line can be tested by one.
+            rerun = "" if options.url else f"pytest {shlex.quote(request.node.nodeid)} --holdall-seed {options.seed}"
+            text = finding.text(str(holdall_target.url), options.seed, rerun)
+            pytest.fail(text + _traced(finding.trace), pytrace=False)
 
     test.__name__ = f"test_{check.id.replace('.', '__')}"
     test.__doc__ = check.promise.promise

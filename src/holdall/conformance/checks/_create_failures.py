@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error
+from holdall.conformance._kit import NO_RAW_ACCESS, Kit, NotChecked, broken, expect, expect_error
 from holdall.conformance._registry import check
 from holdall.conformance._sources import Dying, Endless, OnlyRead, dying_iterator, kinds_of
 from holdall.conformance._target import RawAccess
@@ -105,7 +105,7 @@ def source_error_leaves_no_residue(kit: Kit) -> None:
     expect([d.kind for d in store.backend.debris()], [], "24 failed creates, then backend.debris()")
     kit.close_handles()
     if raw is None:
-        raise NotChecked("no raw access to this backend")
+        raise NotChecked(NO_RAW_ACCESS)
     expect(sorted(set(raw.leftovers()) - before), [], "24 failed creates, close, then look into the storage")
     if (grown := _used_bytes(raw) - used) > 64 * KIB:
         raise broken("24 failed creates, close, then add up the storage", "no more bytes", f"{grown} more bytes")

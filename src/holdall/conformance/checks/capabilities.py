@@ -55,13 +55,13 @@ def undeclared_operation_refused(kit: Kit) -> None:
             works(kit)
     backend = kit.store.backend
     file_id = kit.put(b"some bytes").id
-    refused: dict[Capability, Callable[[], Any]] = {
-        Capability.SIGNED_URLS: lambda: backend.signed_url(file_id, 60),
-        Capability.LOCAL_PATHS: lambda: backend.local_path(file_id),
+    refused: dict[Capability, tuple[str, Callable[[], Any]]] = {
+        Capability.SIGNED_URLS: ("backend.signed_url(id, 60)", lambda: backend.signed_url(file_id, 60)),
+        Capability.LOCAL_PATHS: ("backend.local_path(id)", lambda: backend.local_path(file_id)),
     }
-    for capability, call in refused.items():
+    for capability, (did, call) in refused.items():
         if capability not in saw:
-            expect_error(NotSupported, f"the method of {capability.name}, which is not declared", call)
+            expect_error(NotSupported, f"{did}, though {capability.name} is not declared", call)
     # Last, since without raw access the check ends here as not checked.
     if Capability.PORTABLE_LAYOUT in saw:
         _portable_layout(kit)

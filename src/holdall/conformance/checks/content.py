@@ -60,7 +60,7 @@ def large(kit: Kit) -> None:
         if Capability.RANGED_READS in kit.capabilities:
             with other.backend.open_data(file.id, start, stop) as stream:
                 saw = b"".join(iter(lambda stream=stream: stream.read(100_000), b""))  # type: ignore[misc]
-            expect(saw, wanted, f"backend.open_data({start}, {stop}) of {size} bytes, read to its end")
+            expect(saw, wanted, f"backend.open_data(id, {start}, {stop}) of {size} bytes, read to its end")
     data = kit.noise(5 * MIB + 3)
     # The store hands on smaller ones; other callers of the backend need not.
     chunk_id = plant(kit.store, "file-one-chunk", data).id
@@ -172,7 +172,7 @@ def ranges(kit: Kit) -> None:
         for start, stop in ((0, 1), (65_536, 65_537), (262_143, 262_145), (100, 300_000), (599_999, None)):
             with other.backend.open_data(file.id, start, stop) as stream:
                 parts = b"".join(iter(lambda stream=stream: stream.read(100_000), b""))  # type: ignore[misc]
-            expect(parts, data[start:stop], f"backend.open_data({start}, {stop}), read to its end")
+            expect(parts, data[start:stop], f"backend.open_data(id, {start}, {stop}), read to its end")
 
 
 @check("content.range_invalid")

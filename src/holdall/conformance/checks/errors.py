@@ -66,7 +66,7 @@ def missing_is_file_not_found_everywhere(kit: Kit) -> None:
                     "get_content(5, 10)": lambda: store.get_content(file_id, 5, 10),
                     "backend.read_meta": lambda: backend.read_meta(file_id),
                     "backend.open_data": lambda: backend.open_data(file_id).read(),
-                    "backend.open_data(3, 9)": lambda: backend.open_data(file_id, 3, 9).read(),
+                    "backend.open_data(id, 3, 9)": lambda: backend.open_data(file_id, 3, 9).read(),
                     "backend.remove": lambda: backend.remove(file_id),
                 }
                 if Capability.LOCAL_PATHS in store.capabilities:
