@@ -74,6 +74,7 @@ def _work(name: str, root: str) -> None:
         peer.get(file_id)
         peer.get_content(file_id)
         peer.delete(file_id)
+    peer.settle()
     ids: list[str] = []
     for call in _OPS:
         arguments = [data] * _FILES if call == "create" else ids

@@ -77,6 +77,9 @@ class Peer(abc.ABC):
         """What the newest are found by."""
         return found["created_at"]
 
+    def settle(self) -> None:
+        """Wait for what goes on behind the calls that have returned."""
+
     def close(self) -> None:
         """Let go of what is held."""
 

@@ -41,6 +41,11 @@ class Holdall(Peer):
     def delete(self, file_id: str) -> None:
         self.store.delete(file_id)
 
+    def settle(self) -> None:
+        # Looking for leftovers waits for what this process is erasing.
+        for _ in self.store.backend.debris():
+            pass
+
     def facts(self, found: Any) -> tuple[str, int]:
         return found.filename, found.bytes
 
