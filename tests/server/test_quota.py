@@ -108,12 +108,29 @@ def test_uploads_at_once_share_what_is_left():
     with ThreadPoolExecutor(20) as pool:
         stored = sum(pool.map(begin_and_count, range(20)))
 
-    assert stored == sum(file.bytes for file in store) <= 500
-    room = 500 - stored
-    if room:
-        _put(store, room)
+    assert stored == sum(file.bytes for file in store) == 500
     with pytest.raises(QuotaExceeded):
         _put(store, 1)
+
+
+def test_of_two_that_do_not_both_fit_one_does():
+    """Each has half of the quota when it asks for more: the first is refused, and what it had is the second's at once.
+    The first cannot go on, as if nothing had been.
+    """
+    store = _store(Quota(max_bytes=100))
+    with store.begin("a", purpose="batch") as first, store.begin("b", purpose="batch") as second:
+        first.write(b"x" * 50)
+        second.write(b"x" * 50)
+        with pytest.raises(QuotaExceeded):
+            first.write(b"x" * 10)
+        second.write(b"x" * 50)
+        second.finish()
+        with pytest.raises(QuotaExceeded):
+            first.write(b"x")
+        with pytest.raises(QuotaExceeded):
+            first.finish()
+
+    assert [file.bytes for file in store] == [100]
 
 
 def test_room_made_by_others_is_seen():

@@ -75,7 +75,7 @@ class Ledger:
         self._admit(file_id, _Size(0, files), meter)
 
     def add(self, file_id: str, size: int, meter: Metered) -> None:
-        """Note bytes of an upload, before they are written. Raises `QuotaExceeded`."""
+        """Note bytes of an upload, before they are written. Raises `QuotaExceeded`; the upload has ended then."""
         self._admit(file_id, _Size(size, 0), meter)
 
     def end(self, file_id: str, *, stored: bool) -> None:
@@ -117,11 +117,12 @@ class Ledger:
         # Perhaps somebody else made room.
         if self._is_due(_RECOUNT_FULL_SECONDS):
             self._count(meter, wait=True)
-            if self._take(file_id, size, meter.quota):
-                return
+        if self._take(file_id, size, meter.quota, last=True):
+            return
         raise QuotaExceeded("cannot create: the quota of this tenant is used up; delete files, or raise the quota")
 
-    def _take(self, file_id: str, size: _Size, quota: Quota) -> bool:
+    def _take(self, file_id: str, size: _Size, quota: Quota, *, last: bool = False) -> bool:
+        """Whether there was room. If not, the `last` time, the upload has no more of it: nothing will come of it."""
         with self._lock:
             free = file_id in self._covered
             files = self._files + size.files + sum(pending.files for pending in self._pending.values())
@@ -130,6 +131,9 @@ class Ledger:
             too_many = quota.max_files is not None and files > quota.max_files and bool(size.files)
             too_much = quota.max_bytes is not None and total > quota.max_bytes and not free
             if too_many or too_much:
+                if last:
+                    # At once: of two that share what is left, the second would be refused for the sake of the first.
+                    self._pending.pop(file_id, None)
                 return False
             before = self._pending.get(file_id, _Size(0, 0))
             self._pending[file_id] = _Size(before.bytes + size.bytes, before.files + size.files)
@@ -241,12 +245,19 @@ def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> St
 class _MeteredFile(StagedFile):
     def __init__(self, meter: Metered, file_id: str, inner: StagedFile) -> None:
         self._meter, self._file_id, self._inner = meter, file_id, inner
+        self._refused: QuotaExceeded | None = None
 
     def write(self, chunk: Buffer) -> None:
-        self._meter.ledger.add(self._file_id, len(chunk), self._meter)
+        self._check()
+        try:
+            self._meter.ledger.add(self._file_id, len(chunk), self._meter)
+        except QuotaExceeded as error:
+            self._refused = error
+            raise
         self._inner.write(chunk)
 
     def publish(self, meta: bytes) -> None:
+        self._check()
         self._inner.publish(meta)
         self._meter.ledger.end(self._file_id, stored=True)
 
@@ -255,6 +266,11 @@ class _MeteredFile(StagedFile):
             self._inner.discard()
         finally:
             self._meter.ledger.end(self._file_id, stored=False)
+
+    def _check(self) -> None:
+        # What it had taken is others' now.
+        if self._refused is not None:
+            raise self._refused
 
 
 def _sizes(backend: Backend) -> Iterator[tuple[str, int | None]]:
