@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,8 +60,10 @@ class Ledger:
         self._bytes = 0
         self._files = 0
         self._pending: dict[str, _Size] = {}
-        # Files whose bytes are there in parts already, which count until they are removed; how much they count twice.
+        # Files whose bytes are there in parts already, which count until they are removed: the parts, and how much of
+        # the file counts twice, if it is stored.
         self._covered: dict[str, int] = {}
+        self._covering: dict[str, frozenset[str]] = {}
         # While files are counted: those that came, with their size, and those that went.
         self._came: dict[str, _Size] | None = None
         self._went: set[str] = set()
@@ -86,7 +88,7 @@ class Ledger:
                 self._bytes += size.bytes
                 self._files += size.files
                 if file_id in self._covered:
-                    self._covered[file_id] = size.bytes
+                    self._covered[file_id] += size.bytes
                 if self._came is not None:
                     self._came[file_id] = size
 
@@ -95,21 +97,25 @@ class Ledger:
         with self._lock:
             self._files = max(0, self._files - files)
             self._bytes = max(0, self._bytes - (size or 0))
+            for covered, parts in self._covering.items():
+                if file_id in parts or file_id == covered:
+                    self._covered[covered] -= size or 0
             if self._came is not None:
                 self._went.add(file_id)
             if size is None:
                 self._counted_at = None
 
     @contextlib.contextmanager
-    def covering(self, file_id: str) -> Iterator[None]:
-        """As long as this lasts, the bytes of a file are not counted: those are that it is made of."""
+    def covering(self, file_id: str, parts: Iterable[str]) -> Iterator[None]:
+        """As long as this lasts, the bytes of a file are not counted, but for those whose part is removed."""
         with self._lock:
             self._covered[file_id] = 0
+            self._covering[file_id] = frozenset(parts)
         try:
             yield
         finally:
             with self._lock:
-                del self._covered[file_id]
+                del self._covered[file_id], self._covering[file_id]
 
     def _admit(self, file_id: str, size: _Size, meter: Metered) -> None:
         if self._take(file_id, size, meter.quota):
@@ -126,7 +132,7 @@ class Ledger:
         with self._lock:
             free = file_id in self._covered
             files = self._files + size.files + sum(pending.files for pending in self._pending.values())
-            total = self._bytes + (0 if free else size.bytes) - sum(self._covered.values())
+            total = self._bytes + (0 if free else size.bytes) - sum(max(0, twice) for twice in self._covered.values())
             total += sum(pending.bytes for name, pending in self._pending.items() if name not in self._covered)
             too_many = quota.max_files is not None and files > quota.max_files and bool(size.files)
             too_much = quota.max_bytes is not None and total > quota.max_bytes and not free
@@ -228,9 +234,9 @@ class _Parts(Wrapper):
         self._owner.ledger.remove(file_id, size, files=0)
 
 
-def covering(backend: Backend, file_id: str) -> contextlib.AbstractContextManager[None]:
-    """While this lasts, a file is made of parts that count until they are removed, and does not count itself."""
-    return backend.ledger.covering(file_id) if isinstance(backend, Metered) else contextlib.nullcontext()
+def covering(backend: Backend, file_id: str, parts: Iterable[str]) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, a file is made of these parts; it does not count itself before they are removed."""
+    return backend.ledger.covering(file_id, parts) if isinstance(backend, Metered) else contextlib.nullcontext()
 
 
 def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> StagedFile:
