@@ -145,6 +145,10 @@ def test_what_may_be_the_end_of_a_secret_is_not_shown(text):
     assert "tail" not in str(caught.value)
 
 
+LOST = (
+    "this looks like a URL with a password but has no ://, as in scheme://user:password@host "
+    "(write ./ before the name of a directory with ':' and '@')"
+)
 # The messages are part of the interface: each says what is wrong and how to write it.
 BAD = {
     "": "the store URL is empty; give a URL such as file:///var/lib/files, or a path",
@@ -153,6 +157,9 @@ BAD = {
     "a b://c": "what stands before :// is not a scheme: a scheme is letters, digits, '.' and '-', then '+driver'",
     "s3:/bucket": "a URL has two slashes after its scheme: write s3://… (or ./ before the name of a directory with a ':')",
     "memory:": "a URL has two slashes after its scheme: write memory://… (or ./ before the name of a directory with a ':')",
+    "s3//u:secret@b": LOST,
+    "s3+obstore:u:secret@b": LOST,
+    "u:secret@b/c": LOST,
     "/data?fsync=false": (
         "a path takes no options: write file:///data?… for options, or %3F in a file:// URL for a '?' in the name"
     ),
@@ -206,6 +213,8 @@ def test_a_path_is_taken_literally(tmp_path, monkeypatch):
     assert StoreURL.parse(pathlib.Path("a%20?#b")) == StoreURL("file", path=f"{tmp_path}/a%20?#b")
     assert StoreURL.parse("~/x") == StoreURL("file", path="/home/somebody/x")
     assert StoreURL.parse("./s3:/x") == StoreURL("file", path=f"{tmp_path}/s3:/x")
+    assert StoreURL.parse("./u:p@b") == StoreURL("file", path=f"{tmp_path}/u:p@b")
+    assert StoreURL.parse("2:30/u@b") == StoreURL("file", path=f"{tmp_path}/2:30/u@b")
     assert StoreURL.parse(StoreURL.parse("a%20b").reveal()).path == f"{tmp_path}/a%20b"
 
 

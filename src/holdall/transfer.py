@@ -211,33 +211,32 @@ class _Copy:
 
     def _is_there(self, file: FileObject, meta: bytes) -> bool:
         """Whether the target has this very file. A damaged entry in its place is removed; a different one raises."""
-        there = self._target_meta(file.id)
+        there, digest = self._in_target(file.id)
         if there is None:
             return False
-        digest = self._sound_digest(file.id, there)
         if digest is None:
             # Read whole before anything is removed: of two damaged files, neither is the one to lose. Staging first
             # and removing then would be cheaper, but not every storage keeps a staged file apart from the entry.
             self._source_digest(file)
             # Meanwhile somebody else who copies into the same target may have replaced it.
-            there = self._target_meta(file.id)
-            digest = None if there is None else self._sound_digest(file.id, there)
+            there, digest = self._in_target(file.id)
             if there is None or digest is None:
                 self._remove(file.id)
                 return False
-        if not _same_document(meta, there):
-            raise _NotCopied(f"the target has another file as {file.id}, with other metadata; delete either of them")
-        if digest != (file.sha256 or self._source_digest(file)):
-            raise _NotCopied(f"the target has another file as {file.id}, with other bytes; delete either of them")
+        if other := self._difference(file, meta, there, digest):
+            raise _NotCopied(f"the target has another file as {file.id}, with other {other}; delete either of them")
         return True
 
     def _came_meanwhile(self, file: FileObject, meta: bytes) -> bool:
         """Whether somebody else who copies into the same target was faster with this very file."""
-        there = self._target_meta(file.id)
-        digest = None if there is None else self._sound_digest(file.id, there)
-        if there is None or digest is None or not _same_document(meta, there):
-            return False
-        return digest == (file.sha256 or self._source_digest(file))
+        there, digest = self._in_target(file.id)
+        return there is not None and digest is not None and not self._difference(file, meta, there, digest)
+
+    def _difference(self, file: FileObject, meta: bytes, there: bytes, digest: str) -> str | None:
+        """In what a sound entry of the target, of which this is the metadata and the SHA-256, is another file."""
+        if not _same_document(meta, there):
+            return "metadata"
+        return None if digest == (file.sha256 or self._source_digest(file)) else "bytes"
 
     def _source_digest(self, file: FileObject) -> str:
         digest = hashlib.sha256()
@@ -252,17 +251,20 @@ class _Copy:
         except FileNotFound:
             return None
 
-    def _sound_digest(self, file_id: str, meta: bytes) -> str | None:
-        """The SHA-256 of the target's entry; None if it is damaged.
+    def _in_target(self, file_id: str) -> tuple[bytes | None, str | None]:
+        """The metadata and the SHA-256 of the target's entry: neither if there is none, the first if it is damaged.
 
         One that cannot be read raises: that is no proof of damage, and not to be removed.
         """
+        meta = self._target_meta(file_id)
+        if meta is None:
+            return None, None
         try:
             file = decode_meta(meta, file_id)
             size, digest = self._target_digest(file_id)
         except (CorruptMetadata, IntegrityError, FileNotFound):
-            return None
-        return digest if size == file.bytes and file.sha256 in {None, digest} else None
+            return meta, None
+        return meta, digest if size == file.bytes and file.sha256 in {None, digest} else None
 
     def _target_digest(self, file_id: str) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()

@@ -33,13 +33,15 @@ from urllib.parse import quote, unquote
 
 from holdall.errors import InvalidStoreURL
 
-__all__ = ["REDACTED", "StoreURL", "is_secret_name", "without_passwords"]
+__all__ = ["REDACTED", "StoreURL", "is_secret_name", "spellings", "without_passwords"]
 
 REDACTED: Final = "***"
 
 _SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?)://", re.IGNORECASE | re.ASCII)
 # What a URL looks like that lost a slash; a path with such a start can be written with a leading "./".
 _ALMOST_URL = re.compile(r"([a-z][a-z0-9.+-]+):(?:/|$)", re.IGNORECASE | re.ASCII)
+# And one that lost more than that, but not its password.
+_LOST_PASSWORD = re.compile(r"(?![a-z]:[\\/])[^/\\.~@][^@]*:[^/@]+@", re.IGNORECASE)
 _INNER_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
 _ADDRESS = re.compile(r"\[[^\]]*\]").fullmatch
 _WORD = re.compile(r"[\w.+-]{1,40}").fullmatch
@@ -100,6 +102,11 @@ class StoreURL:
                 f"a URL has two slashes after its scheme: write {almost[1]}://… "
                 "(or ./ before the name of a directory with a ':')"
             )
+        if _LOST_PASSWORD.match(text):
+            raise InvalidStoreURL(
+                "this looks like a URL with a password but has no ://, as in scheme://user:password@host "
+                "(write ./ before the name of a directory with ':' and '@')"
+            )
         if not text:
             raise InvalidStoreURL("the store URL is empty; give a URL such as file:///var/lib/files, or a path")
         if "?" in text:
@@ -150,10 +157,10 @@ class StoreURL:
         """A text, such as an error message, without the secrets of this URL."""
         secrets = [self.password, *(value for name, value in self.query.items() if is_secret_name(name))]
         # What is as short as a syllable stands in every text.
-        spellings = {form for secret in secrets if secret and len(secret) > 3 for form in _spellings(secret)}
+        forms = {form for secret in secrets if secret and len(secret) > 3 for form in spellings(secret)}
         # The longest first: one may be part of another.
-        for spelling in sorted(spellings, key=len, reverse=True):
-            text = text.replace(spelling, REDACTED)
+        for form in sorted(forms, key=len, reverse=True):
+            text = text.replace(form, REDACTED)
         return without_passwords(text)
 
     def child(self, name: str) -> StoreURL:
@@ -202,7 +209,8 @@ class StoreURL:
         return text
 
 
-def _spellings(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
+    """The forms in which a secret can stand in a text: as it is, percent-encoded, or as Python writes it."""
     quoted = {quote(secret, safe=safe) for safe in ("", "/", "/:,")}
     return {secret, *quoted, repr(secret)[1:-1], ascii(secret)[1:-1]}
 

@@ -198,8 +198,9 @@ def test_get_saves_where_it_is_told(run, url, store, here):
 
 @pytest.mark.parametrize(
     "name",
-    ["../../x", "/etc/x", "..", ".", "", "a/..", "..\\x", ".profile", " .x", "\x1b[2Jx\n", "x" * 4000 + ".txt", "…/名"],
-)
+    ["../../x", "/etc/x", "..", ".", "", "a/..", "..\\x", ".profile", " .x", "\x1b[2Jx\n", "x" * 4000 + ".txt", "…/名",
+     "-rf", "a/--help", " .-x", "-"],
+)  # fmt: skip
 def test_get_never_writes_elsewhere(run, url, store, here, tmp_path, name):
     """Whatever the stored name, one plain visible file appears in this directory, and nothing anywhere else."""
     before = {path for path in tmp_path.rglob("*") if "store" not in path.parts}
@@ -210,7 +211,7 @@ def test_get_never_writes_elsewhere(run, url, store, here, tmp_path, name):
     [saved] = {path for path in tmp_path.rglob("*") if "store" not in path.parts} - before
     assert here == saved.parent
     assert saved.name.isprintable()
-    assert not saved.name.startswith((".", " "))
+    assert not saved.name.startswith((".", " ", "-"))
     assert f"{saved.name}\n" == done.text
 
 
@@ -220,6 +221,9 @@ def test_get_never_writes_elsewhere(run, url, store, here, tmp_path, name):
         ("report.pdf", "report.pdf"),
         ("C:\\Users\\x\\report.pdf", "report.pdf"),
         ("a\tb", "a_b"),
+        ("-rf", "_rf"),
+        ("../--help", "_-help"),
+        ("a-b", "a-b"),
         ("dir/", "file-x"),
         ("...", "file-x"),
         ("名" * 200 + ".txt", "名" * 83 + ".txt"),
@@ -227,7 +231,9 @@ def test_get_never_writes_elsewhere(run, url, store, here, tmp_path, name):
     ],
 )
 def test_safe_names(stored, name):
-    """The last part of a path, without what is not shown; a long name keeps its suffix; the id if nothing is left."""
+    """The last part of a path, without what is not shown and without a dash at its beginning; a long name keeps its
+    suffix; the id if nothing is left.
+    """
     assert name == _download.safe_name(stored, "file-x")
     assert len(name.encode()) <= 255
 

@@ -186,46 +186,6 @@ def _fail(*_, **__):
     raise ZeroDivisionError("its text may hold a secret")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["-s", "{url}", "ls"],
-        ["--store={url}", "ls"],
-        ["ls", "--store={url}"],
-        ["ls", "{url}"],
-        ["--debug", "ls", "-s", "{url}"],
-        ["copy", "{url}", "file:///nowhere?fsycn=0"],
-        ["copy", "memory://", "memory://", "{url}"],
-        ["{url}"],
-    ],
-)
-@pytest.mark.parametrize(
-    "secret_url",
-    [
-        "file://user:hun%2Fter22@host/x",
-        "file:///x?secret_access_key=hun%2Fter22",
-        "nosuch://key:hun%2Fter22@b/c?token=hun%2Fter22",
-        "nosuch://key:hun/ter22@b:port",
-    ],
-)
-def test_no_secret_of_a_url_is_shown(run, arguments, secret_url):
-    """No error, whether of the store or of the command line, and no traceback shows a secret of a URL."""
-    done = run(*(argument.format(url=secret_url) for argument in arguments))
-
-    assert done.code == 2
-    assert done.errors.startswith(("holdall: ", "Traceback"))
-    assert "ter22" not in done.errors + done.text
-
-
-def test_no_secret_of_the_environment_is_shown(run, monkeypatch):
-    """The same holds for a URL in $HOLDALL_STORE."""
-    monkeypatch.setenv("HOLDALL_STORE", "file://user:hunter22@host/x")
-    done = run("--debug", "ls")
-
-    assert done.code == 2
-    assert "hunter22" not in done.errors
-
-
 def test_a_warning_of_the_library_is_one_line(run, url, store, tmp_path):
     """A corrupt entry is named on standard error, under the program's name, and the listing goes on."""
     good, bad = (store.create("x", b"", purpose="batch") for _ in range(2))

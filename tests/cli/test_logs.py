@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-from holdall.cli import _errors
+from holdall.cli import _secrets
 from holdall.cli._logs import _JsonLines, _TextLines
 from holdall.server._request_id import current_request_id
 
@@ -75,7 +75,7 @@ def test_what_keeps_it_from_starting_is_one_line(program, log_format):
 @pytest.mark.parametrize("formatter", [_JsonLines(), _TextLines()], ids=["json", "text"])
 def test_no_line_has_a_secret_or_what_a_terminal_would_obey(monkeypatch, formatter):
     """Neither in the message nor in the traceback, whoever logs it."""
-    monkeypatch.setattr(_errors, "_arguments", ["s3://key:hidden@bucket/files"])
+    monkeypatch.setattr(_secrets, "_arguments", ["s3://key:hidden@bucket/files"])
     try:
         raise LookupError("cannot reach s3://key:hidden@bucket")
     except LookupError:

@@ -207,11 +207,16 @@ def test_sweep_removes_the_expired(run, url, store, tmp_path):
 
 
 def test_backends_shows_what_is_installed(run):
-    """Each scheme with its package and options; capabilities where they do not depend on the options."""
+    """Each scheme with its package and options, and once those of every URL; capabilities where they do not depend on
+    the options.
+    """
     text = run("backends").text
     by_scheme = {info["scheme"]: info for info in run("backends", "--json").json}
 
     assert re.search(r"^file:// +holdall \S+ +fsync +ok$", text, flags=re.MULTILINE)
+    assert text.count("max_bytes") == 1
+    assert text.endswith("\nEvery URL takes max_bytes as well: largest file, such as 1GiB.\n")
+    assert by_scheme["file"]["options"] == ["fsync", "max_bytes"]
     assert {"file", "memory"} <= set(by_scheme)
     assert "ORDERED_LISTING" in by_scheme["memory"]["capabilities"]
     assert (by_scheme["file"]["capabilities"], by_scheme["file"]["problem"]) == (None, None)

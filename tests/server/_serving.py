@@ -30,11 +30,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(app) -> Iterator[Running]:
-    """The application, answering until the block is left."""
+def serving(app, *, grace: int = 5) -> Iterator[Running]:
+    """The application, answering until the block is left, and then for so many seconds more what has begun."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=grace)
     server = uvicorn.Server(config)
     started = threading.Event()
     startup = server.startup

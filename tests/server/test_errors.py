@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -12,11 +13,12 @@ import pytest
 from fastapi import HTTPException
 from starlette.requests import Request
 from tests.fakes import Failing
-from tests.server._serving import serving
+from tests.server._serving import begin_upload, serving, until
 
 import holdall
 from holdall import FileStore
 from holdall.server import create_app
+from holdall.server._access_log import LOGGER
 from holdall.server._errors import APIError, respond
 from holdall.server._quota import QuotaExceeded
 
@@ -285,3 +287,22 @@ def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
     with serving(create_app(store)) as running, pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{running.url}/v1/files/{file.id}/content")
+
+
+def test_a_request_that_is_given_up_because_the_server_stops_is_told_so(tmp_path, caplog):
+    """503 in the envelope, to be sent again; nothing is stored, and the access log says what became of it."""
+    caplog.set_level(logging.INFO, LOGGER)
+    with contextlib.ExitStack() as stack:
+        with serving(create_app(str(tmp_path)), grace=0) as running:
+            connection = stack.enter_context(running.connect())
+            begin_upload(connection, b"x" * 2_000_000, sent=1_000_000)
+            until(lambda: list(tmp_path.glob(".staging/*/data.bin")))
+        with connection.makefile("rb") as stream:
+            head, _, body = stream.read().partition(b"\r\n\r\n")
+    told = json.loads(body)["error"]
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: " in head.lower()
+    assert (set(told), told["type"], told["code"]) == (MEMBERS, "server_error", "server_stopping")
+    assert list(tmp_path.glob("file-*")) + list(tmp_path.glob(".staging/*")) == []
+    (record,) = (record for record in caplog.records if record.name == LOGGER)
+    assert (record.status, record.aborted) == (503, True)

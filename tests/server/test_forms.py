@@ -109,6 +109,17 @@ def test_expires_after_may_be_json(served):
     assert len(httpx.get(f"{served.url}/v1/files").json()["data"]) == 1
 
 
+@pytest.mark.parametrize("member", [("anchor", b"created_at"), ("seconds", b"7200"), ("seconds", b"86400")])
+def test_expires_after_in_two_ways_is_refused(served, member):
+    """As JSON and as fields, whichever stands first and whatever they say: nobody is to guess which one is meant."""
+    both = ('name="expires_after"', json.dumps(EXPIRES).encode()), (f'name="expires_after[{member[0]}]"', member[1])
+    for fields in (both, both[::-1]):
+        refused = _post(served, _form(PURPOSE, *fields, FILE))
+        _refused(refused, param="expires_after")
+        assert f"expires_after[{member[0]}]" in refused.json()["error"]["message"]
+    assert httpx.get(f"{served.url}/v1/files").json()["data"] == []
+
+
 @pytest.mark.parametrize(
     ("header", "name"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ import holdall
 from holdall import FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.server import Keys, Quota, create_app
-from holdall.server._quota import Ledger, Metered, QuotaExceeded
+from holdall.server._quota import Ledger, Metered, QuotaExceeded, covering
 
 
 def _store(quota, backend=None, clock=None):
@@ -108,12 +109,60 @@ def test_uploads_at_once_share_what_is_left():
     with ThreadPoolExecutor(20) as pool:
         stored = sum(pool.map(begin_and_count, range(20)))
 
-    assert stored == sum(file.bytes for file in store) <= 500
-    room = 500 - stored
-    if room:
-        _put(store, room)
+    assert stored == sum(file.bytes for file in store) == 500
     with pytest.raises(QuotaExceeded):
         _put(store, 1)
+
+
+def test_of_two_that_do_not_both_fit_one_does():
+    """Each has half of the quota when it asks for more: the first is refused, and what it had is the second's at once.
+    The first cannot go on, as if nothing had been.
+    """
+    store = _store(Quota(max_bytes=100))
+    with store.begin("a", purpose="batch") as first, store.begin("b", purpose="batch") as second:
+        first.write(b"x" * 50)
+        second.write(b"x" * 50)
+        with pytest.raises(QuotaExceeded):
+            first.write(b"x" * 10)
+        second.write(b"x" * 50)
+        second.finish()
+        with pytest.raises(QuotaExceeded):
+            first.write(b"x")
+        with pytest.raises(QuotaExceeded):
+            first.finish()
+
+    assert [file.bytes for file in store] == [100]
+
+
+def test_a_file_counts_as_soon_as_its_parts_do_not():
+    """Made of parts, it takes their place one by one: there is no moment when others are let in beyond the quota, and
+    none when what is left is refused. A file that is taken back leaves the parts.
+    """
+    meter = Metered(MemoryBackend(), Ledger(), Quota(max_bytes=10), uploads=MemoryBackend())
+    files, uploads = FileStore(meter), FileStore(meter.uploads)
+    parts = [_put(uploads, size) for size in (4, 2)]
+
+    def room():
+        taken = 0
+        with files.begin("other", purpose="batch") as probe, contextlib.suppress(QuotaExceeded):
+            while True:
+                probe.write(b"x")
+                taken += 1
+        return taken
+
+    for taken_back in (True, False):
+        with files.begin("a", purpose="batch") as made, covering(meter, made.file_id, [part.id for part in parts]):
+            made.write(b"x" * 6)
+            assert room() == 4
+            file = made.finish()
+            assert room() == 4
+            for part in [] if taken_back else parts:
+                uploads.delete(part.id)
+                assert room() == 4
+            if taken_back:
+                files.delete(file.id)
+                assert room() == 4
+        assert room() == 4
 
 
 def test_room_made_by_others_is_seen():

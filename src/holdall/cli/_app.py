@@ -14,6 +14,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from holdall.cli import _errors
+from holdall.cli._secrets import watch
 
 if TYPE_CHECKING:
     from holdall.store import FileStore
@@ -129,7 +130,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         importlib.import_module(f"holdall.cli.{module}")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _errors.watch(given)
+    watch(given)
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         # A name that the terminal's encoding lacks is no reason to stop.
         reconfigure(errors="backslashreplace")

@@ -24,14 +24,19 @@ _LONGEST_NAME = 255
 def safe_name(stored: str, fallback: str) -> str:
     r"""A name for a file in this directory, made from a stored one that anybody may have chosen.
 
-    Only the last part of what looks like a path, without leading dots and without characters that are not shown;
-    `fallback` if nothing is left. Long names lose their middle, not their suffix.
+    Only the last part of what looks like a path, without leading dots, and with an underscore for characters that are
+    not shown and for a leading dash, which other programs would take for an option; `fallback` if nothing is left. Long
+    names lose their middle, not their suffix.
 
     >>> safe_name("../../etc/.passwd", "x"), safe_name("C:\\tmp\\a\x1b[1m.txt", "x"), safe_name("..", "x")
     ('passwd', 'a_[1m.txt', 'x')
+    >>> safe_name("-rf", "x")
+    '_rf'
     """
     name = stored.replace("\\", "/").rpartition("/")[2]
     name = "".join(c if c.isprintable() else "_" for c in name).strip().lstrip(". ")
+    if name.startswith("-"):
+        name = "_" + name[1:]
     if len(name.encode()) > _LONGEST_NAME:
         stem, suffix = os.path.splitext(name)
         if len(suffix.encode()) > _LONGEST_NAME // 4:

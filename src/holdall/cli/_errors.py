@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from holdall.cli._secrets import without_secrets
 from holdall.cli._text import visible
 from holdall.errors import FileNotFound, HoldallError, InvalidRequest, InvalidStoreURL
 
@@ -20,20 +21,10 @@ __all__ = [
     "report",
     "say",
     "silence",
-    "watch",
-    "without_secrets",
     "worst",
 ]
 
 FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 4, 130
-
-# The arguments of the process, which may hold secrets.
-_arguments: list[str] = []
-
-
-def watch(arguments: Sequence[str]) -> None:
-    """Keep the secrets of the URLs among these arguments out of all that is said from now on."""
-    _arguments[:] = arguments
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -112,27 +103,3 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, FileNotFound):
         return NOT_FOUND
     return USAGE if isinstance(error, (InvalidRequest, InvalidStoreURL)) else FAILED
-
-
-def without_secrets(text: str) -> str:
-    """The text, without the secrets of the URLs that this process was given."""
-    urls = [
-        a.partition("=")[2] if a.startswith("--") else a for a in (*_arguments, os.environ.get("HOLDALL_STORE", ""))
-    ]
-    for given in urls:
-        if "://" in given:
-            text = _without_secrets_of(given, text)
-    return text
-
-
-def _without_secrets_of(given: str, text: str) -> str:
-    from holdall.url import REDACTED, StoreURL  # noqa: PLC0415
-
-    try:
-        url = StoreURL.parse(given)
-    except InvalidStoreURL:
-        # Nobody can tell which part of it is secret.
-        return text.replace(given, f"{given.partition('://')[0]}://{REDACTED}")
-    shown = str(url)
-    # Also where a usage error repeats it word for word. One without a secret stays as it was written.
-    return url.redact(text.replace(given, shown) if REDACTED in shown else text)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from holdall.cli._errors import without_secrets
+from holdall.cli._secrets import without_secrets
 from holdall.cli._text import visible
 from holdall.server._access_log import FIELDS, LOGGER
 from holdall.server._request_id import current_request_id

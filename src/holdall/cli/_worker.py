@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from holdall.cli import _errors
 from holdall.cli._logs import log_everything
+from holdall.cli._secrets import watch
 from holdall.cli._service import Service, run
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _main() -> int:
     # Without a buffer: a thread that waits in one keeps the interpreter from ending.
     with open(0, "rb", buffering=0, closefd=False) as told:
         descriptor, service = int(told.readline()), Service.from_json(told.readline().decode())
-    _errors.watch([service.url])
+    watch([service.url])
     log_everything(as_json=service.as_json, debug=service.debug)
     threading.Thread(target=_until_alone, daemon=True).start()
     metrics = None

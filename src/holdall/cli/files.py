@@ -128,7 +128,8 @@ def get(
     """Download a file; print where to.
 
     Its SHA-256 is checked on the way. The file appears when it is complete, or not at all. Of the stored name only a
-    harmless last part is used. With --json: an object with id, path, bytes and sha256.
+    harmless last part is used: without leading dots, and with _ for a leading dash. With --json: an object with id,
+    path, bytes and sha256.
     """
     from holdall.cli._download import Download, choose_path  # noqa: PLC0415
 

@@ -196,7 +196,7 @@ class Uploads:
             expected_bytes=_size(record),
         )
         async with begun as target, contextlib.aclosing(self._chunks(parts)) as chunks:
-            with covering(inside(self._files).backend, target.file_id):
+            with covering(inside(self._files).backend, target.file_id, [part.id for part in parts]):
                 digest = None if wanted.md5 is None else hashlib.md5(usedforsecurity=False)
                 async for chunk in chunks:
                     if digest is not None:

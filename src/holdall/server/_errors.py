@@ -29,7 +29,7 @@ from holdall.errors import (
 )
 from holdall.server._quota import QuotaExceeded
 
-__all__ = ["APIError", "error_response", "not_found", "respond"]
+__all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "not_found", "respond"]
 
 _log = logging.getLogger("holdall.server")
 

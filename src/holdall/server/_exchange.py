@@ -12,10 +12,18 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.server._access import TENANT
-from holdall.server._errors import respond
+from holdall.server._errors import RETRY_AFTER_SECONDS, APIError, error_response, respond
 from holdall.server._request_id import HEADER, current_request_id, request_id_of
 
 __all__ = ["Exchange", "InProgress", "Observer", "Watch"]
+
+_LAST_WORDS_SECONDS = 1
+_STOPPING = APIError(
+    503,
+    "The server is stopping and has given up this request; send it again.",
+    code="server_stopping",
+    headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+)
 
 
 @dataclass(slots=True)
@@ -115,7 +123,7 @@ class Watch:
     """ASGI middleware that tells observers of requests. Changes no byte of a body, and holds none back.
 
     Every answer has the id of its request, in the header `x-request-id`. Whatever fails inside is answered here, so
-    that observers see every answer.
+    that observers see every answer; so is a request that the server gives up because it stops.
     """
 
     def __init__(
@@ -151,6 +159,13 @@ class Watch:
             if exchange.status is not None:
                 raise
             await respond(Request(scope), error)(scope, receive_and_note, send_and_note)
+        except anyio.get_cancelled_exc_class():
+            if exchange.status is None:
+                exchange.aborted = True
+                # A client that reads nothing must not hold up a server that wants to end.
+                with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
+                    await error_response(_STOPPING)(scope, receive_and_note, send_and_note)
+            raise
         finally:
             exchange.seconds = self._clock() - exchange.started
             exchange.aborted = exchange.aborted or not exchange.complete

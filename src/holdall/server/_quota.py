@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,8 +60,10 @@ class Ledger:
         self._bytes = 0
         self._files = 0
         self._pending: dict[str, _Size] = {}
-        # Files whose bytes are there in parts already, which count until they are removed; how much they count twice.
+        # Files whose bytes are there in parts already, which count until they are removed: the parts, and how much of
+        # the file counts twice, if it is stored.
         self._covered: dict[str, int] = {}
+        self._covering: dict[str, frozenset[str]] = {}
         # While files are counted: those that came, with their size, and those that went.
         self._came: dict[str, _Size] | None = None
         self._went: set[str] = set()
@@ -75,7 +77,7 @@ class Ledger:
         self._admit(file_id, _Size(0, files), meter)
 
     def add(self, file_id: str, size: int, meter: Metered) -> None:
-        """Note bytes of an upload, before they are written. Raises `QuotaExceeded`."""
+        """Note bytes of an upload, before they are written. Raises `QuotaExceeded`; the upload has ended then."""
         self._admit(file_id, _Size(size, 0), meter)
 
     def end(self, file_id: str, *, stored: bool) -> None:
@@ -86,7 +88,7 @@ class Ledger:
                 self._bytes += size.bytes
                 self._files += size.files
                 if file_id in self._covered:
-                    self._covered[file_id] = size.bytes
+                    self._covered[file_id] += size.bytes
                 if self._came is not None:
                     self._came[file_id] = size
 
@@ -95,21 +97,25 @@ class Ledger:
         with self._lock:
             self._files = max(0, self._files - files)
             self._bytes = max(0, self._bytes - (size or 0))
+            for covered, parts in self._covering.items():
+                if file_id in parts or file_id == covered:
+                    self._covered[covered] -= size or 0
             if self._came is not None:
                 self._went.add(file_id)
             if size is None:
                 self._counted_at = None
 
     @contextlib.contextmanager
-    def covering(self, file_id: str) -> Iterator[None]:
-        """As long as this lasts, the bytes of a file are not counted: those are that it is made of."""
+    def covering(self, file_id: str, parts: Iterable[str]) -> Iterator[None]:
+        """As long as this lasts, the bytes of a file are not counted, but for those whose part is removed."""
         with self._lock:
             self._covered[file_id] = 0
+            self._covering[file_id] = frozenset(parts)
         try:
             yield
         finally:
             with self._lock:
-                del self._covered[file_id]
+                del self._covered[file_id], self._covering[file_id]
 
     def _admit(self, file_id: str, size: _Size, meter: Metered) -> None:
         if self._take(file_id, size, meter.quota):
@@ -117,19 +123,23 @@ class Ledger:
         # Perhaps somebody else made room.
         if self._is_due(_RECOUNT_FULL_SECONDS):
             self._count(meter, wait=True)
-            if self._take(file_id, size, meter.quota):
-                return
+        if self._take(file_id, size, meter.quota, last=True):
+            return
         raise QuotaExceeded("cannot create: the quota of this tenant is used up; delete files, or raise the quota")
 
-    def _take(self, file_id: str, size: _Size, quota: Quota) -> bool:
+    def _take(self, file_id: str, size: _Size, quota: Quota, *, last: bool = False) -> bool:
+        """Whether there was room. If not, the `last` time, the upload has no more of it: nothing will come of it."""
         with self._lock:
             free = file_id in self._covered
             files = self._files + size.files + sum(pending.files for pending in self._pending.values())
-            total = self._bytes + (0 if free else size.bytes) - sum(self._covered.values())
+            total = self._bytes + (0 if free else size.bytes) - sum(max(0, twice) for twice in self._covered.values())
             total += sum(pending.bytes for name, pending in self._pending.items() if name not in self._covered)
             too_many = quota.max_files is not None and files > quota.max_files and bool(size.files)
             too_much = quota.max_bytes is not None and total > quota.max_bytes and not free
             if too_many or too_much:
+                if last:
+                    # At once: of two that share what is left, the second would be refused for the sake of the first.
+                    self._pending.pop(file_id, None)
                 return False
             before = self._pending.get(file_id, _Size(0, 0))
             self._pending[file_id] = _Size(before.bytes + size.bytes, before.files + size.files)
@@ -224,9 +234,9 @@ class _Parts(Wrapper):
         self._owner.ledger.remove(file_id, size, files=0)
 
 
-def covering(backend: Backend, file_id: str) -> contextlib.AbstractContextManager[None]:
-    """While this lasts, a file is made of parts that count until they are removed, and does not count itself."""
-    return backend.ledger.covering(file_id) if isinstance(backend, Metered) else contextlib.nullcontext()
+def covering(backend: Backend, file_id: str, parts: Iterable[str]) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, a file is made of these parts; it does not count itself before they are removed."""
+    return backend.ledger.covering(file_id, parts) if isinstance(backend, Metered) else contextlib.nullcontext()
 
 
 def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> StagedFile:
@@ -241,12 +251,19 @@ def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> St
 class _MeteredFile(StagedFile):
     def __init__(self, meter: Metered, file_id: str, inner: StagedFile) -> None:
         self._meter, self._file_id, self._inner = meter, file_id, inner
+        self._refused: QuotaExceeded | None = None
 
     def write(self, chunk: Buffer) -> None:
-        self._meter.ledger.add(self._file_id, len(chunk), self._meter)
+        self._check()
+        try:
+            self._meter.ledger.add(self._file_id, len(chunk), self._meter)
+        except QuotaExceeded as error:
+            self._refused = error
+            raise
         self._inner.write(chunk)
 
     def publish(self, meta: bytes) -> None:
+        self._check()
         self._inner.publish(meta)
         self._meter.ledger.end(self._file_id, stored=True)
 
@@ -255,6 +272,11 @@ class _MeteredFile(StagedFile):
             self._inner.discard()
         finally:
             self._meter.ledger.end(self._file_id, stored=False)
+
+    def _check(self) -> None:
+        # What it had taken is others' now.
+        if self._refused is not None:
+            raise self._refused
 
 
 def _sizes(backend: Backend) -> Iterator[tuple[str, int | None]]:

@@ -88,6 +88,13 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
     }
     if whole is None and not members:
         return expiry_of(None, purpose)
+    if whole is not None and members:
+        raise APIError(
+            400,
+            f"The form has both 'expires_after' and 'expires_after[{next(iter(members))}]'; send one of the two forms.",
+            param="expires_after",
+            code="invalid_value",
+        )
     try:
         if whole is not None:
             return expiry_of(ExpiresAfter.model_validate_json(whole), purpose)
