@@ -237,7 +237,10 @@ class Backend(ABC):
         return None
 
     def debris(self) -> Iterator[Debris]:
-        """Leftovers of writes and deletes that died. Writes known to be alive are not among them."""
+        """Leftovers of writes and deletes that died. Writes known to be alive are not among them.
+
+        Nor is what is not the store's own [ids.foreign_entries_ignored].
+        """
         return iter(())
 
     def discard_debris(self, debris: Debris) -> None:
