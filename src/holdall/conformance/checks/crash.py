@@ -10,7 +10,6 @@ from holdall.conformance._kit import Kit, NotChecked, broken, expect, show
 from holdall.conformance._process import Nursery, Outcome
 from holdall.conformance._registry import check
 from holdall.errors import FileNotFound, HoldallError
-from holdall.store import FileStore
 from holdall.upkeep import DEFAULT_GRACE_SECONDS
 
 OUTLIVING = Capability.PERSISTENT | Capability.SHARED
@@ -21,7 +20,7 @@ GROWTH = 100_000
 
 
 class _Leftovers:
-    """What `debris` tells of what dead processes left, looked at after each death: it changes no more."""
+    """What `debris` tells of what dead processes left, looked at now and then: it changes no more."""
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
@@ -30,12 +29,14 @@ class _Leftovers:
         self._changed: dict[str, float] = {}
         self._used = self._used_bytes()
 
-    def look(self, store: FileStore, did: str) -> None:
+    def look(self, did: str) -> None:
         """Each has changed since the check began, and not since it was seen first; what is new takes the space that
         went.
         """
         new = []
-        for debris in store.backend.debris():
+        with self._kit.open() as store:
+            found = list(store.backend.debris())
+        for debris in found:
             what = f"of the leftover {debris.name} ({debris.kind}) {did}"
             latest = time.time() + DEFAULT_GRACE_SECONDS
             if not self._earliest <= debris.modified_at <= latest:
@@ -77,7 +78,7 @@ def _kill(nursery: Nursery, task: str, url: str, **arguments: int | str) -> Outc
     return outcome
 
 
-def _survivors(kit: Kit, known: dict[str, bytes], left: _Leftovers, did: str, may_appear: bytes) -> None:
+def _survivors(kit: Kit, known: dict[str, bytes], did: str, may_appear: bytes) -> None:
     """Everything known is whole; at most one more file is there, and whole. Forgets nothing, adds it to `known`."""
     store = kit.open()
     listed = [f.id for f in store.list()]
@@ -98,7 +99,6 @@ def _survivors(kit: Kit, known: dict[str, bytes], left: _Leftovers, did: str, ma
     problems = store.verify().problems
     if problems:
         raise broken(f"verify() {did}", "no problem", problems[0].detail)
-    left.look(store, did)
     store.close()
 
 
@@ -145,12 +145,15 @@ def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
         for at in points:
             outcome = _kill(nursery, "create_killed", kit.url, at=at, size=SIZE)
             did = f"after a process was killed at step {at} of {points[-1]} of create"
-            _survivors(kit, known, left, did, b"x" * SIZE)
+            _survivors(kit, known, did, b"x" * SIZE)
             if not outcome.killed:
                 expect(outcome.value("id") in known, True, "a file whose create returned is listed")
+            if at in {points[len(points) // 2], *points[-2:]}:
+                left.look(did)
         for after in (0, 10_000, 300_000):
             _kill(nursery, "create_while_killed_reading", kit.url, after=after, size=400_000)
-            _survivors(kit, known, left, f"after a process was killed when {after} bytes were uploaded", b"y" * 400_000)
+            _survivors(kit, known, f"after a process was killed when {after} bytes were uploaded", b"y" * 400_000)
+        left.look("after processes were killed that uploaded")
     _swept(kit, "after processes were killed in create")
 
 
@@ -174,7 +177,9 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
                 # Closed, so that nothing is left to be erased while leftovers are looked at.
                 with kit.open() as store:
                     store.delete(file_id)
-            _survivors(kit, known, left, did, data)
+            _survivors(kit, known, did, data)
+            if at in {points[len(points) // 2], *points[-2:]}:
+                left.look(did)
     _swept(kit, "after processes were killed in delete")
 
 
