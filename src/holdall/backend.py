@@ -183,8 +183,8 @@ class Backend(ABC):
         """The metadata, as published [metadata.survives_reopen].
 
         `FileNotFound` if the entry is absent [errors.missing_is_FileNotFound_everywhere], and only then: what may not
-        be read is `AccessDenied` [errors.permission_is_not_missing], what is damaged is returned as it is
-        [errors.corrupt_is_not_missing].
+        be read is `AccessDenied` [errors.permission_is_not_missing], what cannot be read just now another error
+        [errors.failure_is_not_missing], what is damaged is returned as it is [errors.corrupt_is_not_missing].
         """
 
     @abstractmethod
@@ -204,7 +204,8 @@ class Backend(ABC):
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
         """The ids of all entries with `after < id < before`, ascending as text, lazily [list.pages_cover_exactly_once].
 
-        All of them, however many [list.more_than_1000], and nothing that is no id [ids.foreign_entries_ignored].
+        All of them, however many [list.more_than_1000], or an error [errors.failure_is_not_missing]; and nothing that
+        is no id [ids.foreign_entries_ignored].
         The bounds need not be ids, nor exist [list.cursor_survives_delete].
         An id may be yielded whose entry has just gone, or is not complete (the caller reads its metadata to know); an
         entry that was there all the time is never left out.
@@ -237,7 +238,10 @@ class Backend(ABC):
         return None
 
     def debris(self) -> Iterator[Debris]:
-        """Leftovers of writes and deletes that died. Writes known to be alive are not among them."""
+        """Leftovers of writes and deletes that died. Writes known to be alive are not among them.
+
+        Nor is what is not the store's own [ids.foreign_entries_ignored].
+        """
         return iter(())
 
     def discard_debris(self, debris: Debris) -> None:

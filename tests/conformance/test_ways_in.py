@@ -99,7 +99,7 @@ def test_list_prints_every_promise_and_tests_nothing(environment):
     done = holdall_conformance(environment, "--list")
 
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 98
+    assert len(done.stdout.splitlines()) == 99
     assert "content.ranges" in done.stdout
 
 

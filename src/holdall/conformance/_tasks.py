@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from holdall.store import FileStore
@@ -21,6 +21,7 @@ __all__ = [
     "create_while_killed_reading",
     "delete_killed",
     "read",
+    "read_without_descriptors",
 ]
 
 
@@ -44,6 +45,43 @@ def read(store: FileStore, say: Say, *, file_id: str) -> None:
     say(file=file.model_dump(mode="json"))
     say(content=store.get_content(file_id).hex())
     say(listed=file_id in [f.id for f in store])
+
+
+def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: str) -> None:
+    """Read a file in every way, list, and delete it, while no descriptor can be had (RLIMIT_NOFILE)."""
+    store.remember = 0
+    backend = store.backend
+    # What is imported, connected or opened with the first use; of `file_id`, nothing.
+    store.get_content(warm)
+    next(iter(backend.list_ids()), None)
+    list(backend.read_metas([warm]))
+    ways: dict[str, Callable[[], Any]] = {
+        "get": lambda: store.get(file_id).id,
+        "get_content": lambda: store.get_content(file_id).hex(),
+        "open": lambda: store.open(file_id).read().hex(),
+        "backend.read_meta": lambda: backend.read_meta(file_id).hex(),
+        "backend.open_data": lambda: backend.open_data(file_id).read().hex(),
+        "backend.read_metas": lambda: [found for found, _ in backend.read_metas([file_id])],
+        "list": lambda: sorted(file.id for file in store.list()),
+        "backend.remove": lambda: backend.remove(file_id),
+    }
+    answers: list[dict[str, Any]] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # All numbers below it are taken.
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        for way, call in ways.items():
+            try:
+                answers.append({"way": way, "value": call()})
+            except Exception as error:  # noqa: BLE001 - which it is, the parent is told
+                types = [c.__name__ for c in type(error).__mro__]
+                answers.append({"way": way, "raised": f"{type(error).__name__}: {error}", "types": types})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for answer in answers:
+        say(**answer)
 
 
 def create_killed(store: FileStore, say: Say, *, at: int, size: int) -> None:

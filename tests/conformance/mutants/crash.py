@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-from typing import Any
+import time
+from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, mutant
 from tests.conformance.mutants._disk import DiskMutant, PlainStagedFile
@@ -184,3 +186,45 @@ class LeftoverMustBeThere(LocalBackend):
         if not os.path.lexists(os.path.join(self._root, debris.name)):
             raise StorageError("there is no such leftover")
         super().discard_debris(debris)
+
+
+class _Misdescribes(LocalBackend):
+    """Tells of leftovers what is not so."""
+
+    told: ClassVar[dict[str, Any]] = {}
+
+    def debris(self) -> Any:
+        for debris in super().debris():
+            yield dataclasses.replace(debris, **self.told)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversAreAlwaysNew(_Misdescribes):
+    """Every leftover changed just now: none ever gets old enough for a sweep."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return {"modified_at": time.time()}
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversAreAlwaysOld(_Misdescribes):
+    """No leftover is too young for a sweep, which then takes what another machine is writing."""
+
+    told: ClassVar[dict[str, Any]] = {"modified_at": 0.0}
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversInMilliseconds(_Misdescribes):
+    """The time of a leftover in another unit."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return {"modified_at": time.time() // 60 * 60_000}
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing")
+class LeftoversTakeNoSpace(_Misdescribes):
+    """An unfinished write of any length is 0 bytes."""
+
+    told: ClassVar[dict[str, Any]] = {"bytes": 0}

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
+from holdall.backend import Debris
 from holdall.errors import FileNotFound, InvalidFileId, StorageError
 from holdall.model import FileObject
 from holdall.store import FileStore
@@ -338,3 +339,24 @@ class ListsOrphans(LocalBackend):
             if os.path.islink(path) or not os.path.isfile(os.path.join(path, "data.bin")):
                 raise
             return f'{{"id":"{file_id}","filename":"?","purpose":"batch","bytes":1,"created_at":1}}'.encode()
+
+
+@mutant("ids.foreign_entries_ignored")
+class SweepsStrangers(LocalBackend):
+    """Takes for a leftover whatever is no entry."""
+
+    def debris(self) -> Any:
+        yield from super().debris()
+        entries = set(self.list_ids())
+        for name in os.listdir(self._root):
+            if name != ".staging" and name not in entries:
+                yield Debris(f"stray {name}", "stray file", None, 0, modified_at=0)
+
+    def discard_debris(self, debris: Debris) -> None:
+        kind, _, name = debris.name.partition(" ")
+        if kind != "stray":
+            super().discard_debris(debris)
+        elif os.path.isdir(path := os.path.join(self._root, name)):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from holdall.backend import Capability
@@ -9,10 +10,53 @@ from holdall.conformance._kit import Kit, NotChecked, broken, expect, show
 from holdall.conformance._process import Nursery, Outcome
 from holdall.conformance._registry import check
 from holdall.errors import FileNotFound, HoldallError
+from holdall.upkeep import DEFAULT_GRACE_SECONDS
 
 OUTLIVING = Capability.PERSISTENT | Capability.SHARED
 MOST_KILLS = 40
 SIZE = 20_000
+# What a storage must have grown by before its leftovers have to account for it: less may be its own bookkeeping.
+GROWTH = 100_000
+
+
+class _Leftovers:
+    """What `debris` tells of what dead processes left, looked at now and then: it changes no more."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        # Leftovers of a storage whose clock is further away would be swept too soon, or never.
+        self._earliest = time.time() - DEFAULT_GRACE_SECONDS
+        self._changed: dict[str, float] = {}
+        self._used = self._used_bytes()
+
+    def look(self, did: str) -> None:
+        """Each has changed since the check began, and not since it was seen first; what is new takes the space that
+        went.
+        """
+        new = []
+        with self._kit.open() as store:
+            found = list(store.backend.debris())
+        for debris in found:
+            what = f"of the leftover {debris.name} ({debris.kind}) {did}"
+            latest = time.time() + DEFAULT_GRACE_SECONDS
+            if not self._earliest <= debris.modified_at <= latest:
+                saw = f"{debris.modified_at}, where it is {time.time():.0f} now"
+                raise broken(f"modified_at {what}", "a time since the check began", saw)
+            if debris.name not in self._changed:
+                new.append(debris.bytes)
+            expect(debris.modified_at, self._changed.setdefault(debris.name, debris.modified_at), f"modified_at {what}")
+            if type(debris.bytes) is not int or debris.bytes < 0:
+                raise broken(f"bytes {what}", "a number of bytes", debris.bytes)
+        used, self._used = self._used, self._used_bytes()
+        if new and not any(new) and self._used - used >= GROWTH:
+            grown = f"0, where the storage holds {self._used - used} bytes more than before"
+            raise broken(f"bytes of {len(new)} new leftovers {did}", "the space they take", grown)
+
+    def _used_bytes(self) -> int:
+        try:
+            return self._kit.raw.used_bytes()
+        except (NotChecked, NotImplementedError):
+            return 0
 
 
 def _points(outcome: Outcome, did: str) -> list[int]:
@@ -93,6 +137,7 @@ def _swept(kit: Kit, did: str) -> None:
 def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     """Killed before each call that acts on the storage, and between the chunks of a longer upload."""
     known = {kit.put(data).id: data for data in (b"was there before", b"")}
+    left = _Leftovers(kit)
     with Nursery(kit.target) as nursery:
         dry = nursery.one("create_killed", kit.url, at=0, size=SIZE)
         points = _points(dry, "create")
@@ -103,9 +148,12 @@ def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
             _survivors(kit, known, did, b"x" * SIZE)
             if not outcome.killed:
                 expect(outcome.value("id") in known, True, "a file whose create returned is listed")
+            if at in {points[len(points) // 2], *points[-2:]}:
+                left.look(did)
         for after in (0, 10_000, 300_000):
             _kill(nursery, "create_while_killed_reading", kit.url, after=after, size=400_000)
             _survivors(kit, known, f"after a process was killed when {after} bytes were uploaded", b"y" * 400_000)
+        left.look("after processes were killed that uploaded")
     _swept(kit, "after processes were killed in create")
 
 
@@ -114,6 +162,7 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     """Killed before each call that acts on the storage."""
     data = kit.noise(SIZE)
     known = {kit.put(content).id: content for content in (b"was there before", b"")}
+    left = _Leftovers(kit)
     new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a name for what is repeated
     with Nursery(kit.target) as nursery:
         points = _points(nursery.one("delete_killed", kit.url, at=0, file_id=new()), "delete")
@@ -125,8 +174,12 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
             if not outcome.killed:
                 expect(there, False, "a file whose delete returned is there")
             if there:
-                kit.open().delete(file_id)
+                # Closed, so that nothing is left to be erased while leftovers are looked at.
+                with kit.open() as store:
+                    store.delete(file_id)
             _survivors(kit, known, did, data)
+            if at in {points[len(points) // 2], *points[-2:]}:
+                left.look(did)
     _swept(kit, "after processes were killed in delete")
 
 

@@ -1,4 +1,4 @@
-"""Errors: which one, what it says, and what it does not."""
+"""Errors: which one, what it says, and what it does not. A storage that fails for a while is in `_failures`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from holdall.conformance._entries import minted, plant, quietly, same_ids
 from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error, raw_or_not_checked, show
 from holdall.conformance._registry import check
 from holdall.conformance._secrets import leaks, secrets_of
+from holdall.conformance.checks import _failures  # noqa: F401 - registers its check
 from holdall.errors import (
     AccessDenied,
     CorruptMetadata,

@@ -305,11 +305,15 @@ def never_reused_after_delete(kit: Kit) -> None:
 
 @check("ids.foreign_entries_ignored")
 def foreign_entries_ignored(kit: Kit) -> None:
-    """A file, directories and names that are no ids beside the entries; bytes without metadata; then the usual work."""
+    """A file, directories and names that are no ids beside the entries; bytes without metadata; then the usual work,
+    and a sweep.
+    """
     files = [kit.put(b"%d" % n) for n in range(3)]
     wanted = [f.id for f in files]
+    before = kit.leftovers() or []
     with raw_or_not_checked():
         kit.raw.stray()
+        strangers = [name for name in kit.leftovers() or [] if name not in before and _is_a_strangers(name)]
         with contextlib.suppress(NotImplementedError):
             orphan = kit.raw.orphan()
             did = "leave bytes without metadata in the storage, then get"
@@ -325,6 +329,16 @@ def foreign_entries_ignored(kit: Kit) -> None:
         extra = kit.put(b"more", store=store)
         store.delete(extra.id)
     expect(sorted(kit.listed()), sorted(wanted), "list among things that are no entries, after create and delete")
+    kit.store.sweep(older_than=0)
+    did = "sweep(older_than=0) among things that are no entries, then"
+    expect(sorted(kit.listed()), sorted(wanted), f"{did} list")
+    left = kit.leftovers() or []
+    expect([name for name in strangers if name not in left], [], f"{did} look for them: what was removed")
+
+
+def _is_a_strangers(name: str) -> bool:
+    """Whether no store could have made this: neither hidden, as a place for writes may be, nor named for an id."""
+    return not any(part.startswith((".", "file-")) for part in name.split("/"))
 
 
 def _paged(store: FileStore, order: str) -> list[str]:

@@ -1,0 +1,39 @@
+"""A storage that fails for a while: what cannot be read is not taken for what is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdall.backend import Capability
+from holdall.conformance._kit import Kit, NotChecked, broken, expect
+from holdall.conformance._process import Nursery
+from holdall.conformance._registry import check
+
+
+@check("errors.failure_is_not_missing", needs=Capability.SHARED)
+def failure_is_not_missing(kit: Kit) -> None:
+    """Another process, which may open no file and no connection more, reads, lists and deletes."""
+    warm, cold = kit.put(b"was read before"), kit.put(b"is there")
+    content = b"is there".hex()
+    kit.settle()
+    right: dict[str, Any] = {
+        "get": cold.id,
+        "get_content": content,
+        "open": content,
+        "backend.read_meta": kit.store.backend.read_meta(cold.id).hex(),
+        "backend.open_data": content,
+        "backend.read_metas": [cold.id],
+        "list": sorted([warm.id, cold.id]),
+    }
+    with Nursery(kit.target) as nursery:
+        outcome = nursery.one("read_without_descriptors", kit.url, warm=warm.id, file_id=cold.id)
+    if outcome.error:
+        raise NotChecked(f"a process without descriptors gave no answer: {outcome.error}")
+    for answer in outcome.said:
+        did = f"{answer['way']} of a file that is there, in a process that can open no file more"
+        if "FileNotFoundError" in answer.get("types", ()):
+            raise broken(did, "what is there, or an error that is not FileNotFound", answer["raised"])
+        if "value" in answer and answer["way"] in right:
+            expect(answer["value"], right[answer["way"]], did)
+    if all("value" in answer for answer in outcome.said):
+        raise NotChecked("it goes on without a descriptor more")

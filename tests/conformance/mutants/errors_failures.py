@@ -1,0 +1,69 @@
+"""Mutants of the check on failing storages: whatever went wrong, there was nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.conformance.mutants._base import LocalBackend, mutant
+
+from holdall.errors import FileNotFound, HoldallError
+
+
+class _Hides(LocalBackend):
+    """Says of every error that means neither absence nor a refusal that it means absence."""
+
+    def absence(self, file_id: str, call: Any) -> Any:
+        try:
+            return call()
+        except (HoldallError, PermissionError):
+            raise
+        except OSError as error:
+            raise FileNotFound(f"there is no file {file_id}", file_id=file_id) from error
+
+
+@mutant("errors.failure_is_not_missing")
+class UnreadableMetadataIsAbsent(_Hides):
+    """`except OSError` where the metadata is read."""
+
+    def read_meta(self, file_id: str) -> bytes:
+        found: bytes = self.absence(file_id, lambda: super(_Hides, self).read_meta(file_id))
+        return found
+
+
+@mutant("errors.failure_is_not_missing")
+class UnreadableBytesAreAbsent(_Hides):
+    """`except OSError` where the bytes are opened."""
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        return self.absence(file_id, lambda: super(_Hides, self).open_data(file_id, start, stop))
+
+
+@mutant("errors.failure_is_not_missing")
+class FailedRemoveIsAbsence(_Hides):
+    """`except OSError` where the entry is taken out."""
+
+    def remove(self, file_id: str) -> None:
+        self.absence(file_id, lambda: super(_Hides, self).remove(file_id))
+
+
+@mutant("errors.failure_is_not_missing")
+class UnreadableRootIsEmpty(LocalBackend):
+    """A directory that cannot be listed holds nothing."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        try:
+            return super().list_ids(after, before)
+        except OSError:
+            return iter(())
+
+
+@mutant("errors.failure_is_not_missing")
+class LeavesOutWhatItCannotRead(LocalBackend):
+    """Of many entries, those that fail are skipped as those that are gone."""
+
+    def read_metas(self, file_ids: Any) -> Any:
+        for file_id in file_ids:
+            try:
+                yield file_id, self.read_meta(file_id)
+            except OSError:
+                continue
