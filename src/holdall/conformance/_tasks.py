@@ -84,10 +84,13 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
         say(**answer)
 
 
-def create_killed(store: FileStore, say: Say, *, at: int, size: int) -> None:
-    """Create a file of `size` bytes; die before the `at`-th call that can do input or output (0: don't, but count)."""
+def create_killed(store: FileStore, say: Say, *, at: int, sizes: list[int]) -> None:
+    """Create a file of chunks of these sizes; die before the `at`-th call that can do input or output (0: don't, but
+    count).
+    """
+    chunks = [b"x" * size for size in sizes]
     points = _die_at(at)
-    file = store.create("killed.bin", (b"x" * 64_000)[:size] if size <= 64_000 else _chunks(size), purpose="user_data")
+    file = store.create("killed.bin", chunks, purpose="user_data")
     sys.setprofile(None)
     say(id=file.id, points=points[0])
 
