@@ -121,7 +121,7 @@ class StagedFile(ABC):
         [list.other_handle_sees_create_and_delete], and it outlives this process [crash.acknowledged_create_is_there].
         `meta` is kept byte for byte [metadata.json_roundtrip_types].
         If an entry with this id exists already, it stays as it is and `StorageError` is raised, where the storage can
-        tell.
+        tell; elsewhere it is replaced, all of it [create.error_means_not_stored].
         """
 
     @abstractmethod

@@ -25,7 +25,9 @@ __all__ = [
     "read_without_descriptors",
 ]
 
-_ENOUGH_SECONDS = 15
+
+# A client that tries again and again takes this long for some of the ways; then they are enough.
+_PATIENCE_SECONDS = 15
 
 
 class Say(Protocol):
@@ -51,10 +53,7 @@ def read(store: FileStore, say: Say, *, file_id: str) -> None:
 
 
 def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: str) -> None:
-    """Read a file in every way, list, and delete it, while no descriptor can be had (RLIMIT_NOFILE).
-
-    Clients that try again and again take seconds for each of these: some ways are enough then.
-    """
+    """Read a file in every way, list, and delete it, while no descriptor can be had (RLIMIT_NOFILE)."""
     store.remember = 0
     backend = store.backend
     # What is imported, connected or opened with the first use; of `file_id`, nothing.
@@ -63,12 +62,12 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
     list(backend.read_metas([warm]))
     ways: dict[str, Callable[[], Any]] = {
         "get": lambda: store.get(file_id).id,
-        "list": lambda: sorted(file.id for file in store.list()),
-        "backend.open_data": lambda: backend.open_data(file_id).read().hex(),
-        "backend.read_metas": lambda: [found for found, _ in backend.read_metas([file_id])],
         "get_content": lambda: store.get_content(file_id).hex(),
         "open": lambda: store.open(file_id).read().hex(),
         "backend.read_meta": lambda: backend.read_meta(file_id).hex(),
+        "backend.open_data": lambda: backend.open_data(file_id).read().hex(),
+        "backend.read_metas": lambda: [found for found, _ in backend.read_metas([file_id])],
+        "list": lambda: sorted(file.id for file in store.list()),
         "backend.remove": lambda: backend.remove(file_id),
     }
     answers: list[dict[str, Any]] = []
@@ -77,10 +76,10 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    began = time.monotonic()
     try:
+        begun = time.monotonic()
         for way, call in ways.items():
-            if time.monotonic() - began > _ENOUGH_SECONDS:
+            if time.monotonic() - begun > _PATIENCE_SECONDS:
                 break
             try:
                 answers.append({"way": way, "value": call()})
@@ -93,10 +92,13 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
         say(**answer)
 
 
-def create_killed(store: FileStore, say: Say, *, at: int, size: int) -> None:
-    """Create a file of `size` bytes; die before the `at`-th call that can do input or output (0: don't, but count)."""
+def create_killed(store: FileStore, say: Say, *, at: int, sizes: list[int]) -> None:
+    """Create a file of chunks of these sizes; die before the `at`-th call that can do input or output (0: don't, but
+    count).
+    """
+    chunks = [b"x" * size for size in sizes]
     points = _die_at(at)
-    file = store.create("killed.bin", (b"x" * 64_000)[:size] if size <= 64_000 else _chunks(size), purpose="user_data")
+    file = store.create("killed.bin", chunks, purpose="user_data")
     sys.setprofile(None)
     say(id=file.id, points=points[0])
 

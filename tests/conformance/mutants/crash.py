@@ -57,6 +57,57 @@ class NeverFindsDebris(LocalBackend):
         return iter(())
 
 
+class _Buffered(PlainStagedFile):
+    """Writes through a buffer, and syncs the file without it."""
+
+    def __init__(self, root: str, file_id: str) -> None:
+        super().__init__(root, file_id)
+        self.data.close()
+        self.data = open(os.path.join(self.folder, "data.bin"), "wb")  # type: ignore[assignment]  # noqa: SIM115
+
+
+class _RenamesBeforeItFlushes(_Buffered):
+    def publish(self, meta: bytes) -> None:
+        self.sync_data()
+        self.write_meta(self.folder, meta)
+        self.sync_folder(self.folder)
+        os.rename(self.folder, self.final)
+        self.data.close()
+        self.sync_folder(self.root)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing")
+class RenamesBeforeItFlushes(DiskMutant):
+    """The end of the bytes is in a buffer when the file appears, and is written a moment later."""
+
+    staged = _RenamesBeforeItFlushes
+
+
+class _LinksBeforeItFlushes(_Buffered):
+    def publish(self, meta: bytes) -> None:
+        self.sync_data()
+        self.write_meta(self.folder, meta)
+        os.mkdir(self.final)
+        try:
+            os.link(os.path.join(self.folder, "data.bin"), os.path.join(self.final, "data.bin"))
+            os.rename(os.path.join(self.folder, "meta.json"), os.path.join(self.final, "meta.json"))
+            self.data.close()
+            os.unlink(os.path.join(self.folder, "data.bin"))
+            os.rmdir(self.folder)
+            self.sync_folder(self.final)
+            self.sync_folder(self.root)
+        except BaseException:
+            shutil.rmtree(self.final, ignore_errors=True)
+            raise
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "durability.fsync_order")
+class LinksBeforeItFlushes(DiskMutant):
+    """The same by a hard link, whose first name is then removed."""
+
+    staged = _LinksBeforeItFlushes
+
+
 class _SharedScratch(PlainStagedFile):
     def __init__(self, root: str, file_id: str) -> None:
         super().__init__(root, file_id)

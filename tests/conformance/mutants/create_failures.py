@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import Any
@@ -280,28 +279,6 @@ class DiscardRemoves(MemoryBackend):
         return _DiscardRemoves(super().stage(file_id), self, file_id)
 
 
-class _Replaces(StagedWrapper):
-    def __init__(self, inner: Any, backend: MemoryBackend, file_id: str) -> None:
-        super().__init__(inner)
-        self.backend, self.file_id = backend, file_id
-
-    def publish(self, meta: bytes) -> None:
-        try:
-            self.inner.publish(meta)
-        except StorageError:
-            self.backend.remove(self.file_id)
-            self.inner.publish(meta)
-            raise
-
-
-@mutant("create.error_means_not_stored")
-class ReplacesAndRaises(MemoryBackend):
-    """Says that an entry exists already when it has just written over it."""
-
-    def stage(self, file_id: str) -> Any:
-        return _Replaces(super().stage(file_id), self, file_id)
-
-
 @mutant("create.limit_refused_while_streaming")
 class MeasuresAfterwards(FileStore):
     """Reads all, then looks how much it was."""
@@ -348,17 +325,3 @@ class DiscardsOnce(MemoryBackend):
 
     def stage(self, file_id: str) -> Any:
         return _DiscardsOnce(super().stage(file_id))
-
-
-class _KeepsTheOld(StagedWrapper):
-    def publish(self, meta: bytes) -> None:
-        with contextlib.suppress(StorageError):
-            self.inner.publish(meta)
-
-
-@mutant("create.error_means_not_stored")
-class KeepsTheOldInSilence(MemoryBackend):
-    """Says that it has published under an id that was taken, and has not."""
-
-    def stage(self, file_id: str) -> Any:
-        return _KeepsTheOld(super().stage(file_id))

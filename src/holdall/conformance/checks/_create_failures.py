@@ -275,7 +275,10 @@ def error_means_not_stored(kit: Kit) -> None:
 def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
     backend = kit.store.backend
     file_id, created_at = DEFAULT_MINTER.mint()
-    meta = encode_meta(FileObject(id=file_id, filename="x", purpose="batch", bytes=5, created_at=created_at))
+    first, second = (
+        FileObject(id=file_id, filename=name, purpose="batch", bytes=size, created_at=created_at)
+        for name, size in (("first", 5), ("second", 9))
+    )
     with backend.stage(file_id) as staged:
         staged.write(b"never")
         # Leaving the block is the second time: it does nothing.
@@ -283,21 +286,30 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
     _only_listed(kit, files, "with backend.stage(id): write, no publish; then list")
     staged = backend.stage(file_id)
     staged.write(b"right")
-    staged.publish(meta)
+    staged.publish(encode_meta(first))
     staged.discard()
     staged.discard()
-    did = "backend.stage(id), write, publish, discard; then get_content(id)"
-    expect(kit.open().get_content(file_id), b"right", did)
+    _whole(kit, first, b"right", "backend.stage(id), write, publish, discard")
     try:
-        with backend.stage(file_id) as second:
-            second.write(b"wrong")
-            second.publish(meta)
+        with backend.stage(file_id) as again:
+            again.write(b"the other")
+            again.publish(encode_meta(second))
     except Exception:
-        did = "publish of an id that is taken, which raised; then get_content(id)"
-        expect(kit.open().get_content(file_id), b"right", did)
+        _whole(kit, first, b"right", "publish of an id that is taken, which raised")
     else:
         # Where the storage cannot tell that the id is taken, it must at least have done what it said.
-        expect(kit.open().get_content(file_id), b"wrong", "publish of an id that is taken, which returned; get_content")
+        _whole(kit, second, b"the other", "publish of an id that is taken, which returned")
+
+
+def _whole(kit: Kit, file: FileObject, data: bytes, did: str) -> None:
+    """The file is there with this metadata and these bytes, and not with those of another write."""
+    store = kit.open()
+    expect(store.get(file.id).filename, file.filename, f"{did}; then get(id).filename")
+    try:
+        content = store.get_content(file.id)
+    except HoldallError as error:
+        raise broken(f"{did}; then get_content(id)", data, error) from error
+    expect(content, data, f"{did}; then get_content(id)")
 
 
 @check("create.limit_refused_while_streaming")

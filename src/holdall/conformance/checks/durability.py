@@ -23,7 +23,8 @@ _NAMES = "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,open,openat,creat,
 # The largest a file may get, the size of the upload, the length of its metadata, in bytes.
 _FULL = ((1_000_000, 3_000_000, 0), (300_000, 2_000_000, 0), (290_001, 300_000, 0), (20_001, 9, 60_000))
 
-_FD_PATH = re.compile(r"^(?:AT_FDCWD|-?\d+)<(?P<path>[^>]*)>")
+_NAMELESS = " (deleted)"
+_FD_PATH = re.compile(r"^(?:AT_FDCWD|-?\d+)<(?P<path>[^>]*)>(?:\(deleted\))?")
 _PATHS = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>(?:[^"\\]|\\.)*)"')
 
 
@@ -51,6 +52,8 @@ class _Journal:
         self._lost: set[str] = set()
         self._unsynced_names: set[str] = set()
         self._marked: set[str] = set()
+        # Of a file that was linked, the name it was linked to, by the one that it was opened with.
+        self._linked: dict[str, str] = {}
 
     def follow(self, calls: list[Call]) -> None:
         """Raise if a file appears or is acknowledged before it is safe."""
@@ -67,11 +70,10 @@ class _Journal:
 
     def _step(self, call: Call) -> None:
         path = _path_of_fd(call)
+        path = self._linked.get(path.removesuffix(_NAMELESS), path)
         if call.name in _WRITES.split(","):
             # A file without a name is somebody's scratch: nothing of it is to survive.
-            named = (
-                path.startswith("/") and not path.startswith(("/dev/", "/proc/")) and not path.endswith(" (deleted)")
-            )
+            named = path.startswith("/") and not path.startswith(("/dev/", "/proc/")) and not path.endswith(_NAMELESS)
             if named and self._mark in call.arguments:
                 self._unsynced.add(path)
                 self._marked.add(path)
@@ -102,6 +104,9 @@ class _Journal:
                 )
         self._unsynced_names = {_moved(n, source, target) for n in self._unsynced_names} | {target}
         self._marked = {_moved(m, source, target) for m in self._marked}
+        self._linked = {name: _moved(other, source, target) for name, other in self._linked.items()}
+        if call.name.startswith("link"):
+            self._linked[source] = target
 
     def _acknowledged(self) -> None:
         if not self._marked:
@@ -125,7 +130,10 @@ class _Journal:
 
 def _path_of_fd(call: Call) -> str:
     match = _FD_PATH.match(call.arguments)
-    return match["path"] if match else ""
+    if match is None:
+        return ""
+    # Before or after the bracket, as strace pleases.
+    return match["path"].removesuffix(_NAMELESS) + (_NAMELESS if "(deleted)" in match[0] else "")
 
 
 def _paths(call: Call) -> list[str]:
