@@ -74,6 +74,27 @@ def test_a_connection_that_breaks_every_time(store: FileStore, monkeypatch: pyte
         assert stream.read(MIB) == DATA[5:][:MIB]
 
 
+def test_any_number_of_files_is_open_at_once(store: FileStore) -> None:
+    """A file that is open and not read keeps nobody from opening, creating or listing others, however many there are."""
+    file = store.create("a", DATA, purpose="batch")
+    streams: list[Any] = []
+    done = threading.Event()
+
+    def use() -> None:
+        for _ in range(70):
+            streams.append(store.backend.open_data(file.id))
+        store.create("b", b"b", purpose="batch")
+        if len(list(store)) == 2:
+            done.set()
+
+    threading.Thread(target=use, daemon=True).start()
+    came = done.wait(60)
+    assert [stream.read(10) for stream in streams] == [DATA[:10]] * len(streams)
+    for stream in streams:
+        stream.close()
+    assert came, f"stuck with {len(streams)} files open"
+
+
 def test_replaced_meanwhile(store: FileStore) -> None:
     """A reader that has to ask again never goes on in another object's bytes."""
     file = store.create("a", DATA, purpose="batch")

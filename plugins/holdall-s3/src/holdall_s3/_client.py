@@ -25,7 +25,9 @@ __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
-_POOL_CONNECTIONS = 64
+# As good as no limit. An open file holds a connection for as long as its reader likes, and a request that had to wait for
+# one of them could wait for ever: no timeout of the client covers that wait.
+_MOST_CONNECTIONS = 1_000_000
 
 # All that live and hold a connection, so that a fork can reach them.
 _holders: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -185,7 +187,7 @@ class Client:
             config_kwargs={
                 "connect_timeout": min(_CONNECT_SECONDS, options.timeout_seconds),
                 "read_timeout": options.timeout_seconds,
-                "max_pool_connections": _POOL_CONNECTIONS,
+                "max_pool_connections": _MOST_CONNECTIONS,
                 "user_agent": user_agent(),
                 # They are all made here, and the server looks at them too.
                 "parameter_validation": False,
