@@ -81,8 +81,7 @@ def test_any_number_of_files_is_open_at_once(store: FileStore) -> None:
     done = threading.Event()
 
     def use() -> None:
-        for _ in range(70):
-            streams.append(store.backend.open_data(file.id))
+        streams.extend(store.backend.open_data(file.id) for _ in range(70))
         store.create("b", b"b", purpose="batch")
         if len(list(store)) == 2:
             done.set()

@@ -25,8 +25,8 @@ __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
-# As good as no limit. An open file holds a connection for as long as its reader likes, and a request that had to wait for
-# one of them could wait for ever: no timeout of the client covers that wait.
+# As good as no limit. An open file holds a connection for as long as its reader likes, and a request that had to wait
+# for one of them could wait for ever: no timeout of the client covers that wait.
 _MOST_CONNECTIONS = 1_000_000
 
 # All that live and hold a connection, so that a fork can reach them.
