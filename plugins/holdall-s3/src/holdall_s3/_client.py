@@ -18,7 +18,7 @@ from holdall.errors import InvalidStoreURL
 from holdall.url import without_passwords
 from holdall_s3._errors import translated
 from holdall_s3._options import S3Options
-from holdall_s3._session import new_session, user_agent
+from holdall_s3._session import configured_endpoint, new_session, user_agent
 
 __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 
@@ -88,11 +88,24 @@ class Client:
     def __init__(self, bucket: str, options: S3Options) -> None:
         self.bucket = bucket
         self._options = options
-        self.endpoint = _endpoint(options)
+        endpoint = self._given_endpoint()
+        self.is_amazon = endpoint is None
+        self.endpoint = "AWS S3" if endpoint is None else without_passwords(endpoint)
         self._forget()
         tell_after_fork(self)
-        if options.profile is not None:
-            self._check_profile(options.profile)
+
+    def _given_endpoint(self) -> str | None:
+        """The server, by the options, the environment or a configuration file; None: AWS."""
+        given, profile = self._options.endpoint_url, self._options.profile
+        if given is not None and profile is None:
+            return given
+        try:
+            return given or configured_endpoint(new_session(profile))
+        except botocore.exceptions.BotoCoreError as error:
+            if profile is not None:
+                raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
+            # What is wrong in the environment is said by the first call, as for credentials.
+            return None
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -203,12 +216,6 @@ class Client:
         filesystem.retries = 1
         return filesystem
 
-    def _check_profile(self, profile: str) -> None:
-        try:
-            new_session(profile).get_scoped_config()
-        except botocore.exceptions.BotoCoreError as error:
-            raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
-
 
 async def _unless_stalled(
     call: Coroutine[Any, Any, dict[str, Any]], body: io.BytesIO, seconds: float, endpoint: str
@@ -228,13 +235,6 @@ async def _unless_stalled(
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-def _endpoint(options: S3Options) -> str:
-    """Where the server is, for a person."""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    found = options.endpoint_url or next(filter(None, map(os.environ.get, names)), "AWS S3")
-    return without_passwords(found)
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
