@@ -61,6 +61,7 @@ _BY_CODE: dict[str, tuple[type[StorageError], str]] = {
     "SignatureDoesNotMatch": (AccessDenied, _WRONG_KEY),
     "AuthenticationFailed": (AccessDenied, _WRONG_KEY),
     "AccessDenied": (AccessDenied, _DENIED),
+    "InvalidObjectState": (StorageError, "a rule has moved it to an archive; restore it there before it is read"),
     "PermanentRedirect": (StorageError, _WRONG_REGION),
     "TemporaryRedirect": (StorageError, _WRONG_REGION),
     "AuthorizationHeaderMalformed": (StorageError, _WRONG_REGION),
