@@ -14,7 +14,7 @@ import botocore.exceptions
 import s3fs
 from fsspec.asyn import get_loop
 
-from holdall.errors import InvalidStoreURL
+from holdall.errors import InvalidStoreURL, StorageError
 from holdall.url import without_passwords
 from holdall_s3._errors import translated
 from holdall_s3._options import S3Options
@@ -53,6 +53,9 @@ class Pending(Generic[T]):
 
     def result(self) -> T:
         """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
+        if self._pid != os.getpid():
+            # The loop that would end it is the parent's; waiting would last for ever.
+            raise StorageError("cannot go on with what the parent began before the fork; begin it anew in this process")
         try:
             self._done.wait()
         except BaseException:
