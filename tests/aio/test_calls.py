@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
-from tests.aio._fakes import PATIENCE_SECONDS, GatedBackend, ticks
+from tests.aio._fakes import PATIENCE_SECONDS, Call, GatedBackend, ticks
 
 import holdall
 from holdall import AsyncFileStore, FileStore, open_async_store
@@ -244,6 +244,47 @@ async def test_iterating_goes_on_when_its_place_is_deleted():
 
     assert expected == seen
     assert (await store.list()).data == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_iterating_goes_on_after_a_timeout():
+    """If the task is cancelled while files are fetched, as by a timeout, the next one to iterate misses none."""
+    backend = GatedBackend()
+    inner = FileStore(backend, remember=0)
+    expected = [inner.create("f", b"x", purpose="batch").id for _ in range(150)]
+    files = aiter(AsyncFileStore(inner))
+    gate = backend.gate("read_meta")
+    async with anyio.create_task_group() as group:
+        call = Call("task", lambda: anext(files)).start(group)
+        await gate.reached()
+        call.cancel()
+        await ticks()
+        gate.open()
+        await call.end()
+
+    assert call.cancelled
+    assert [file.id async for file in files] == expected
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_error_that_a_cancelled_task_did_not_get_ends_no_iteration_silently():
+    """If fetching files fails while the task is cancelled, the next one to iterate gets the error, not an end."""
+    backend = GatedBackend()
+    inner = FileStore(backend)
+    files = aiter(AsyncFileStore(inner))
+    gate = backend.gate("list_ids")
+    backend.failure = ("list_ids", OSError("broken"))
+    async with anyio.create_task_group() as group:
+        call = Call("task", lambda: anext(files)).start(group)
+        await gate.reached()
+        call.cancel()
+        await ticks()
+        gate.open()
+        await call.end()
+
+    assert call.cancelled
+    with pytest.raises(holdall.StorageError):
+        await anext(files)
 
 
 async def test_an_error_comes_after_the_files_before_it():

@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec.asyn
 import pytest
@@ -66,6 +67,23 @@ def test_no_listing_is_kept(store):
         assert store.list().data == []
         file = other.create("a", b"", purpose="batch")
         assert [f.id for f in store.list()] == [file.id]
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_metadata_is_read_without_threads_where_none_can_be_started(store, monkeypatch, most):
+    """While the interpreter exits, or at the limit of threads, a listing takes longer, and misses nothing."""
+    expected = [store.create("a", b"", purpose="batch").id for _ in range(5)]
+    real, begun = ThreadPoolExecutor.submit, []
+
+    def submit(self, *arguments):
+        if len(begun) == most:
+            raise RuntimeError("can't start new thread")
+        begun.append(arguments)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    assert [file.id for file in store.list()] == expected
+    assert len(begun) == most
 
 
 def test_an_instance_serves_one_thread_at_a_time(store, bucket, monkeypatch):

@@ -20,6 +20,7 @@ def _coded(status: int, code: str) -> Answer:
 CASES = [
     (_coded(404, "NoSuchBucket"), StorageError, "bucket does not exist"),
     (_coded(403, "AccessDenied"), AccessDenied, "permissions"),
+    (_coded(403, "InvalidObjectState"), StorageError, "restore it"),
     (_coded(403, "ExpiredToken"), AccessDenied, "expired"),
     (_coded(400, "ExpiredToken"), AccessDenied, "expired"),
     (_coded(403, "RequestTimeTooSkewed"), AccessDenied, "clock"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from holdall_obstore._listing import in_order, start_after
@@ -70,3 +71,22 @@ def test_only_what_has_metadata_is_listed(weed_s3: Server, prefix):
         assert list(backend.list_ids(after=ids[0])) == [ids[3]]
         backend.delete_meta(ids[0])
         assert list(backend.list_ids()) == [ids[3]]
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_metadata_is_read_without_threads_where_none_can_be_started(weed_s3: Server, prefix, monkeypatch, most):
+    """While the interpreter exits, or at the limit of threads, a listing takes longer, and misses nothing."""
+    with open_store(weed_s3.url(prefix)) as store:
+        expected = [store.create("a", b"", purpose="batch").id for _ in range(5)]
+        real, begun = ThreadPoolExecutor.submit, []
+
+        def submit(self, *arguments):
+            if len(begun) == most:
+                raise RuntimeError("can't start new thread")
+            begun.append(arguments)
+            return real(self, *arguments)
+
+        store.remember = 0
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+        assert [file.id for file in store.list()] == expected
+        assert len(begun) == most

@@ -6,9 +6,10 @@ import threading
 import uuid
 
 import pytest
+from obstore_raw import S3Raw
 from obstore_servers import Answer, Proxy, Server
 
-from holdall import FileNotFound, StorageError, open_store
+from holdall import AccessDenied, FileNotFound, StorageError, StorageUnavailable, open_store
 
 MIB = 1024 * 1024
 
@@ -75,6 +76,30 @@ def test_what_is_reported_as_failed_is_not_there(store, proxy: Proxy, name, done
 
     assert refused == (["GET meta.json"] if name == "meta.json" else [])
     assert _keys(store) == []
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_an_upload_in_parts_that_cannot_be_completed(store, weed_s3: Server, proxy: Proxy, prefix, done):
+    """The error is the server's, of the kind that fits; no object and no upload is left, whether or not it was done."""
+
+    def rule(asked, headers):
+        return (
+            Answer(503, "<Error><Code>SlowDown</Code></Error>", asks_first=done) if asked == "POST uploadId" else None
+        )
+
+    proxy.rule = rule
+    with pytest.raises(StorageUnavailable, match="slow down"):
+        store.create("a.bin", (b"x" * MIB for _ in range(9)), purpose="user_data")
+    assert _keys(store) == []
+    assert S3Raw(weed_s3, prefix).uploads() == []
+
+
+def test_what_cannot_be_cleaned_up_is_logged(store, proxy: Proxy, caplog):
+    """The error is the one that led there, and the log says that something is left for a sweep."""
+    proxy.rule = lambda asked, headers: Answer(403) if asked in {"PUT meta.json", "DELETE data.bin"} else None
+    with pytest.raises(AccessDenied):
+        store.create("a.txt", b"x", purpose="user_data")
+    assert "could not clean up" in caplog.text
 
 
 def test_a_server_without_conditions_is_used_without_them(store, proxy: Proxy):

@@ -83,6 +83,15 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> No
         store.get(ABSENT)
 
 
+def test_a_profile_of_the_environment_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """Opening works, as with other credentials that are missing; the first call says which variable to correct."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "home")
+    with holdall.open_store("s3://bucket") as store, pytest.raises(AccessDenied, match="AWS_PROFILE"):
+        store.get(ABSENT)
+
+
 @pytest.mark.parametrize(
     ("code", "status", "kind", "says"),
     [
@@ -90,6 +99,8 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> No
         ("NoSuchBucket", 404, StorageError, "create it"),
         ("AccessDenied", 403, AccessDenied, "s3:ListBucket"),
         ("403", 403, AccessDenied, "s3:ListBucket"),
+        ("AccessDenied", 403, AccessDenied, "s3:ListBucketMultipartUploads"),
+        ("InvalidObjectState", 403, StorageError, "restore it"),
         ("ExpiredToken", 400, AccessDenied, "get new ones"),
         ("InvalidAccessKeyId", 403, AccessDenied, "check key and secret"),
         ("RequestTimeTooSkewed", 403, AccessDenied, "clock"),

@@ -6,7 +6,7 @@ import pytest
 from holdall_s3 import S3Backend
 
 import holdall
-from holdall import InvalidStoreURL, NotSupported
+from holdall import InvalidStoreURL, NotSupported, StorageUnavailable
 from holdall.backend import Capability
 
 
@@ -102,3 +102,19 @@ def test_durable_is_declared_for_amazon_only() -> None:
         assert Capability.DURABLE in amazon.capabilities
     with holdall.open_store("s3://bucket/prefix?key=a&secret=b&endpoint_url=http://127.0.0.1:1") as other:
         assert Capability.DURABLE not in other.capabilities
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "config file"])
+def test_an_endpoint_from_around_is_one(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """The environment or a configuration file may name the server too: not DURABLE, and errors say where it is."""
+    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:9\n" if name == "config file" else "")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    if name != "config file":
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with holdall.open_store("s3://bucket?key=a&secret=b&region=x&retries=0") as store:
+        assert Capability.DURABLE not in store.capabilities
+        with pytest.raises(StorageUnavailable, match=r"127\.0\.0\.1:9 cannot be reached"):
+            store.get("file-1")
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    with holdall.open_store("s3://bucket?key=a&secret=b") as amazon:
+        assert Capability.DURABLE in amazon.capabilities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from s3_raw import S3Raw
 from s3_servers import S3Server
 
 import holdall
-from holdall import FileNotFound, FileStore, StorageUnavailable, StoreURL
+from holdall import FileNotFound, FileStore, StorageError, StorageUnavailable, StoreURL
 from holdall.ids import IdMinter
 
 MIB = 1024 * 1024
@@ -74,6 +75,26 @@ def test_a_connection_that_breaks_every_time(store: FileStore, monkeypatch: pyte
         assert stream.read(MIB) == DATA[5:][:MIB]
 
 
+def test_any_number_of_files_is_open_at_once(store: FileStore) -> None:
+    """A file that is open and not read keeps nobody from opening, creating or listing others, however many there are."""
+    file = store.create("a", DATA, purpose="batch")
+    streams: list[Any] = []
+    done = threading.Event()
+
+    def use() -> None:
+        streams.extend(store.backend.open_data(file.id) for _ in range(70))
+        store.create("b", b"b", purpose="batch")
+        if len(list(store)) == 2:
+            done.set()
+
+    threading.Thread(target=use, daemon=True).start()
+    came = done.wait(60)
+    assert [stream.read(10) for stream in streams] == [DATA[:10]] * len(streams)
+    for stream in streams:
+        stream.close()
+    assert came, f"stuck with {len(streams)} files open"
+
+
 def test_replaced_meanwhile(store: FileStore) -> None:
     """A reader that has to ask again never goes on in another object's bytes."""
     file = store.create("a", DATA, purpose="batch")
@@ -118,6 +139,27 @@ def test_a_forked_child_works(store: FileStore) -> None:
     stream.close()
     assert store.get_content(upload.finish().id) == b"of the parent"
     assert sorted(f.filename for f in store) == ["a", "b", "c"]
+
+
+def test_a_listing_does_not_go_on_in_a_forked_child(store: FileStore) -> None:
+    """What was under way at the fork is the parent's: the child's copy is an error and no endless wait."""
+    for n in range(30):
+        store.create(f"{n}", b"", purpose="batch")
+    metas = store.backend.read_metas(store.backend.list_ids())
+    next(metas)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        status = 1
+        try:
+            with pytest.raises(StorageError, match="before the fork"):
+                list(metas)
+            assert len(list(store)) == 30
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(list(metas)) == 29
 
 
 def test_a_call_that_is_interrupted_has_ended(store: FileStore) -> None:

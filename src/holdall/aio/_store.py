@@ -249,26 +249,26 @@ class AsyncFiles:
 
     async def __anext__(self) -> FileObject:
         file = next(self._fetched, None)
-        if file is None:
-            self._fetched = iter(await self._threads.run(self._fetch))
+        if file is None and self._failure is None:
+            await self._threads.run(self._fetch)
             file = next(self._fetched, None)
-        if file is None:
-            raise StopAsyncIteration
-        return file
-
-    def _fetch(self) -> list[FileObject]:
+        if file is not None:
+            return file
+        # What was found before is delivered before, as it is by iterating a FileStore.
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+        raise StopAsyncIteration
+
+    def _fetch(self) -> None:
+        # Put down here and not returned: a task that is cancelled meanwhile gets nothing, and whoever goes on iterating
+        # would miss these files, or the error.
         files: list[FileObject] = []
         try:
             files.extend(islice(self._files, _FILES_A_TIME))
-        except Exception as error:
-            # What was found before is delivered before, as it is by iterating a FileStore.
-            if not files:
-                raise
+        except Exception as error:  # noqa: BLE001 - raised when its turn has come
             self._failure = error
-        return files
+        self._fetched = iter(files)
 
 
 def _create_noticing(create: Callable[..., FileObject], data: Any, expected_bytes: int | None) -> FileObject:

@@ -131,7 +131,12 @@ class FsspecBackend(Backend):
         waiting = iter(file_ids)
         with ThreadPoolExecutor(self._readers, "holdall-fsspec") as readers:
             while batch := list(itertools.islice(waiting, 4 * self._readers)):
-                for file_id, meta in zip(batch, readers.map(self._meta_or_none, batch), strict=True):
+                try:
+                    found: Iterator[bytes | None] = readers.map(self._meta_or_none, batch)
+                except RuntimeError:
+                    # The interpreter is exiting, or there may be no more threads.
+                    found = map(self._meta_or_none, batch)
+                for file_id, meta in zip(batch, found, strict=True):
                     if meta is not None:
                         yield file_id, meta
 

@@ -108,7 +108,13 @@ class ObstoreBackend(Backend):
         asked: collections.deque[tuple[str, Future[bytes | None]]] = collections.deque()
         try:
             for file_id in itertools.chain(first, ids):
-                asked.append((file_id, pool.submit(self.find_meta, file_id)))
+                try:
+                    asked.append((file_id, pool.submit(self.find_meta, file_id)))
+                except RuntimeError:
+                    # The interpreter is exiting, or there may be no more threads: those before, then this one, here.
+                    while asked:
+                        yield from _answer(*asked.popleft())
+                    yield from super().read_metas([file_id])
                 # Twice as many as there are threads, so that none waits for the reader of this.
                 if len(asked) >= 2 * self._readers:
                     yield from _answer(*asked.popleft())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from obstore import sign
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
-from pydantic import ByteSize, Field, SecretStr, model_validator
+from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
 
 from holdall import InvalidRequest, InvalidStoreURL, NotSupported
 from holdall.backend import BackendOptions, Capability, Limits
@@ -61,6 +62,17 @@ class CloudOptions(BackendOptions):
     )
     retries: int = Field(default=8, ge=0, le=20, description="how often a request that may succeed later is repeated")
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600, description="how long the server may be silent")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _check_endpoint(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        # obstore would send a password as the storage's, and name it in its errors.
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("credentials do not belong into the endpoint; give them as options")
+        if parts.query or parts.fragment:
+            raise ValueError("it must have no query")
+        return url
 
 
 class CloudBackend(ObstoreBackend):
@@ -145,6 +157,10 @@ class S3Backend(CloudBackend):
         def _pairs(self) -> Self:
             if (self.key is None) != (self.secret is None):
                 raise ValueError("key and secret are given together")
+            if self.token is not None and self.key is None:
+                raise ValueError("token is given together with key and secret")
+            if self.anon and self.key is not None:
+                raise ValueError("anon sends no credentials; leave out key, secret and token")
             if self.sse_kms_key_id is not None and not (self.sse or "").startswith("aws:kms"):
                 raise ValueError("sse_kms_key_id needs sse=aws:kms")
             return self
@@ -195,6 +211,15 @@ class AzureBackend(CloudBackend):
         )
         account_key: SecretStr | None = Field(default=None, description="the account's key")
         sas_token: SecretStr | None = Field(default=None, description="a shared access signature")
+
+        @model_validator(mode="after")
+        def _one_of_them(self) -> Self:
+            given = [name for name in ("account_key", "sas_token") if getattr(self, name) is not None]
+            if len(given) > 1:
+                raise ValueError("account_key and sas_token are two ways to sign; leave one out")
+            if self.anon and given:
+                raise ValueError(f"anon sends no credentials; leave out {given[0]}")
+            return self
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Options) -> Self:

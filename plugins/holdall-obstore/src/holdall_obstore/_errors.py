@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -20,11 +19,8 @@ from obstore.exceptions import (
 )
 
 from holdall import AccessDenied, FileNotFound, StorageError, StorageFull, StorageUnavailable
-from holdall.errors import storage_error
+from holdall.errors import HoldallError, storage_error
 from holdall_obstore._fork import enter
-
-if TYPE_CHECKING:
-    from holdall import HoldallError
 
 __all__ = ["Asking", "EntryExists", "NoConditions", "is_past_the_end"]
 
@@ -65,6 +61,7 @@ _BY_CODE: dict[str, tuple[type[StorageError], str]] = {
     "SignatureDoesNotMatch": (AccessDenied, _WRONG_KEY),
     "AuthenticationFailed": (AccessDenied, _WRONG_KEY),
     "AccessDenied": (AccessDenied, _DENIED),
+    "InvalidObjectState": (StorageError, "a rule has moved it to an archive; restore it there before it is read"),
     "PermanentRedirect": (StorageError, _WRONG_REGION),
     "TemporaryRedirect": (StorageError, _WRONG_REGION),
     "AuthorizationHeaderMalformed": (StorageError, _WRONG_REGION),
@@ -113,8 +110,11 @@ class Asking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # An OSError other than a missing object is of this machine; the store turns it into what fits its errno.
-        if isinstance(error, (BaseError, FileNotFoundError)) and not isinstance(error, FileNotFound):
+        if isinstance(error, HoldallError):
+            return
+        # An OSError with a number is of this machine; the store turns it into what fits its errno. One without is what
+        # obstore's writer makes of an answer of the server's when it is closed.
+        if isinstance(error, (BaseError, FileNotFoundError)) or (isinstance(error, OSError) and error.errno is None):
             raise self._meant(error) from error
 
     def _meant(self, error: Exception) -> HoldallError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import weakref
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from holdall_obstore._backend import ObstoreBackend
 
 __all__ = ["StagedObject", "is_alive"]
+
+_log = logging.getLogger("holdall")
 
 # Smaller chunks are put together: each would take many times its size.
 _PIECE_BYTES = 64 * 1024
@@ -90,8 +93,10 @@ class StagedObject(StagedFile):
                 self._check_data()
         except BaseException:
             # Reported as failed means not there.
-            with contextlib.suppress(StorageError):
+            try:
                 self.discard()
+            except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
+                _log.warning("could not clean up the failed write of %s; sweep will", self._file_id, exc_info=True)
             raise
         self._finish()
 
@@ -128,9 +133,11 @@ class StagedObject(StagedFile):
             # The end of a multipart upload cannot be made conditional.
             self._refuse_to_replace()
             self._data_may_be_there = True
+            # Closed once, whatever comes of it: what obstore could not complete it has aborted, and to be told so once
+            # more would be another error than this one.
+            writer, self._writer = self._writer, None
             with self._asking:
-                self._writer.close()
-            self._writer = None
+                writer.close()
         self._data_may_be_there = True
 
     def _put_meta(self, meta: bytes) -> None:

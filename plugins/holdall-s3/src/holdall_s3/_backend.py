@@ -63,7 +63,7 @@ class S3Backend(Backend):
         self._keys = Keys.below(prefix)
         self.limits = Limits(max_file_bytes=min(int(options.part_size) * _MOST_PARTS, _LARGEST_OBJECT))
         # What stands behind an endpoint of one's own may keep acknowledged bytes in memory.
-        if options.endpoint_url is None:
+        if self._client.is_amazon:
             self.capabilities |= Capability.DURABLE
         if options.anon:
             self.capabilities &= ~Capability.SIGNED_URLS

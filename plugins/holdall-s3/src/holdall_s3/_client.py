@@ -14,18 +14,20 @@ import botocore.exceptions
 import s3fs
 from fsspec.asyn import get_loop
 
-from holdall.errors import InvalidStoreURL
+from holdall.errors import InvalidStoreURL, StorageError
 from holdall.url import without_passwords
 from holdall_s3._errors import translated
 from holdall_s3._options import S3Options
-from holdall_s3._session import new_session, user_agent
+from holdall_s3._session import configured_endpoint, new_session, user_agent
 
 __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
-_POOL_CONNECTIONS = 64
+# As good as no limit. An open file holds a connection for as long as its reader likes, and a request that had to wait
+# for one of them could wait for ever: no timeout of the client covers that wait.
+_MOST_CONNECTIONS = 1_000_000
 
 # All that live and hold a connection, so that a fork can reach them.
 _holders: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -51,6 +53,9 @@ class Pending(Generic[T]):
 
     def result(self) -> T:
         """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
+        if self._pid != os.getpid():
+            # The loop that would end it is the parent's; waiting would last for ever.
+            raise StorageError("cannot go on with what the parent began before the fork; begin it anew in this process")
         try:
             self._done.wait()
         except BaseException:
@@ -86,11 +91,24 @@ class Client:
     def __init__(self, bucket: str, options: S3Options) -> None:
         self.bucket = bucket
         self._options = options
-        self.endpoint = _endpoint(options)
+        endpoint = self._given_endpoint()
+        self.is_amazon = endpoint is None
+        self.endpoint = "AWS S3" if endpoint is None else without_passwords(endpoint)
         self._forget()
         tell_after_fork(self)
-        if options.profile is not None:
-            self._check_profile(options.profile)
+
+    def _given_endpoint(self) -> str | None:
+        """The server, by the options, the environment or a configuration file; None: AWS."""
+        given, profile = self._options.endpoint_url, self._options.profile
+        if given is not None and profile is None:
+            return given
+        try:
+            return given or configured_endpoint(new_session(profile))
+        except botocore.exceptions.BotoCoreError as error:
+            if profile is not None:
+                raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
+            # What is wrong in the environment is said by the first call, as for credentials.
+            return None
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -185,7 +203,7 @@ class Client:
             config_kwargs={
                 "connect_timeout": min(_CONNECT_SECONDS, options.timeout_seconds),
                 "read_timeout": options.timeout_seconds,
-                "max_pool_connections": _POOL_CONNECTIONS,
+                "max_pool_connections": _MOST_CONNECTIONS,
                 "user_agent": user_agent(),
                 # They are all made here, and the server looks at them too.
                 "parameter_validation": False,
@@ -200,12 +218,6 @@ class Client:
         # The client below tries again, with pauses; s3fs would do so on top of it, for half a minute and more.
         filesystem.retries = 1
         return filesystem
-
-    def _check_profile(self, profile: str) -> None:
-        try:
-            new_session(profile).get_scoped_config()
-        except botocore.exceptions.BotoCoreError as error:
-            raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
 
 
 async def _unless_stalled(
@@ -226,13 +238,6 @@ async def _unless_stalled(
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-def _endpoint(options: S3Options) -> str:
-    """Where the server is, for a person."""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    found = options.endpoint_url or next(filter(None, map(os.environ.get, names)), "AWS S3")
-    return without_passwords(found)
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

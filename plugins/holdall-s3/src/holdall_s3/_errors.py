@@ -70,13 +70,19 @@ _ANSWERS: tuple[tuple[frozenset[str], _Kind, str], ...] = (
         StorageUnavailable,
         "{endpoint} asks to slow down ({code}); try again later",
     ),
+    (
+        frozenset({"InvalidObjectState"}),
+        StorageError,
+        "a lifecycle rule has moved it to an archive ({code}); restore it there before it is read",
+    ),
     (_BUSY, StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"),
 )
 _REFUSED: tuple[_Kind, str] = (
     AccessDenied,
     (
         "{endpoint} refuses it ({code}); the credentials need s3:GetObject, s3:PutObject, s3:DeleteObject and "
-        "s3:ListBucket on the bucket {bucket!r}"
+        "s3:ListBucket on the bucket {bucket!r}, and for large files and sweeping s3:AbortMultipartUpload, "
+        "s3:ListMultipartUploadParts and s3:ListBucketMultipartUploads"
     ),
 )
 
@@ -129,15 +135,17 @@ def _why(error: BaseException, bucket: str, endpoint: str) -> tuple[_Kind, str]:
 
 def _answered(error: BaseException, response: dict[str, Any], bucket: str, endpoint: str) -> tuple[_Kind, str]:
     code, status = code_of(error), _status(error)
+    kind: _Kind = StorageError
+    text = "{endpoint} answered {code}"
+    if status in {401, 403}:
+        kind, text = _REFUSED
+    elif status >= 500:
+        kind, text = StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"
     kind, text = next(
         # A proxy in between may answer with a status and no code of S3's.
         ((kind, text) for codes, kind, text in _ANSWERS if code in codes or str(status) in codes - ABSENT),
-        (StorageError, "{endpoint} answered {code}"),
+        (kind, text),
     )
-    if kind is StorageError and status in {401, 403}:
-        kind, text = _REFUSED
-    elif kind is StorageError and status >= 500:
-        kind, text = StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"
     region = _region(response)
     advice = f"add ?region={region} to the URL" if region else "give its region with ?region=…"
     return kind, text.format(bucket=bucket, endpoint=endpoint, code=code or status, region=advice)
@@ -165,6 +173,14 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ..
     (
         (botocore_errors.UnauthorizedSSOTokenError, botocore_errors.SSOTokenLoadError),
         (AccessDenied, "the session has ended; sign in again: aws sso login"),
+    ),
+    (
+        (botocore_errors.ProfileNotFound,),
+        (AccessDenied, "the profile that AWS_PROFILE names is not in ~/.aws/config; correct or unset it"),
+    ),
+    (
+        (botocore_errors.ConfigNotFound, botocore_errors.ConfigParseError),
+        (AccessDenied, "the AWS configuration file cannot be read; correct it, or AWS_CONFIG_FILE"),
     ),
     (
         (botocore_errors.NoRegionError,),

@@ -12,10 +12,11 @@ from typing import Any
 
 import aiobotocore.session
 from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
+from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.handlers import BUILTIN_HANDLERS, add_expect_header
 from botocore.utils import parse_timestamp
 
-__all__ = ["new_session", "timestamp", "user_agent"]
+__all__ = ["configured_endpoint", "new_session", "timestamp", "user_agent"]
 
 # The description of S3's calls: a second to read, the same for every session.
 _loader: list[Any] = []
@@ -38,6 +39,16 @@ def new_session(profile: str | None) -> aiobotocore.session.AioSession:
     else:
         _loader.append(session.get_component("data_loader"))
     return session
+
+
+def configured_endpoint(session: aiobotocore.session.AioSession) -> str | None:
+    """The server that the environment or `~/.aws/config` names for S3; None: AWS."""
+    if session.get_config_variable("ignore_configured_endpoint_urls"):
+        return None
+    # botocore puts this together only for a client that it makes.
+    provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), client_name="s3")
+    found: str | None = provider.provide()
+    return found
 
 
 def user_agent() -> str:
