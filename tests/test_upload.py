@@ -98,6 +98,22 @@ def test_limits_and_expectations_hold_while_writing(store):
     assert list(store) == []
 
 
+@pytest.mark.parametrize("chunk", [b"345678", "text"])
+def test_after_a_write_that_failed_nothing_can_be_published(store, chunk):
+    """Whoever catches the error of a write and goes on stores no file with a hole: InvalidRequest, and it is discarded."""
+    upload = store.begin("a.bin", purpose="batch", max_bytes=5)
+    upload.write(b"12")
+    with pytest.raises((FileTooLarge, InvalidRequest)):
+        upload.write(chunk)
+    with pytest.raises(InvalidRequest, match="a write of it failed"):
+        upload.write(b"3")
+    with pytest.raises(InvalidRequest, match="a write of it failed"):
+        upload.finish()
+
+    assert upload.ended
+    assert list(store) == []
+
+
 def test_arguments_are_checked_before_anything_is_written(store):
     """What `create` refuses, `begin` refuses at once."""
     with pytest.raises(InvalidRequest):

@@ -53,6 +53,8 @@ class Upload:
         self._size = 0
         self._digest = Sha256()
         self._ended = False
+        # Whether all that was given to `write` is written.
+        self._whole = True
 
     @property
     def file_id(self) -> str:
@@ -68,10 +70,13 @@ class Upload:
         """Append all of `chunk`, any bytes-like object. Its memory may be reused when this returns.
 
         Nothing that passes the limit or the expected size is written: `FileTooLarge`, `IntegrityError`. After an error,
-        the upload can only be discarded. `InvalidRequest` for what is not bytes.
+        the upload can only be discarded: everything else is `InvalidRequest`, as is what is not bytes.
         """
+        self._check_whole("write to")
+        self._whole = False
         for piece in pieces(chunk):
             self.append(piece)
+        self._whole = True
 
     def append(self, chunk: Buffer) -> None:
         """The same for a piece that `pieces` or `chunks` has made, without looking at it again."""
@@ -100,6 +105,7 @@ class Upload:
         try:
             if self._ended:
                 raise InvalidRequest("cannot finish an upload that has ended; begin another", operation="create")
+            self._check_whole("finish")
             if purpose is not None:
                 self._fields["purpose"] = arguments.purpose(purpose)
             if (lifetime := arguments.lifetime(expires_after)) is not None:
@@ -134,6 +140,14 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+    def _check_whole(self, what: str) -> None:
+        # Half a chunk, or one left out, would be published as if it were all there.
+        if not self._whole and not self._ended:
+            raise InvalidRequest(
+                f"cannot {what} the upload of {_shown(self._fields['filename'])}: a write of it failed; begin another",
+                operation="create",
+            )
 
     def _checked(self) -> FileObject:
         if self._expected_bytes is not None and self._size != self._expected_bytes:

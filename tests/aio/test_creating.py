@@ -13,7 +13,7 @@ import pytest
 from anyio import Event
 from anyio.lowlevel import checkpoint
 from starlette.datastructures import UploadFile
-from tests.aio._fakes import PATIENCE_SECONDS, GatedBackend, ticks
+from tests.aio._fakes import PATIENCE_SECONDS, Call, GatedBackend, ticks
 
 import holdall
 from holdall import AsyncFileStore, FileStore, open_async_store
@@ -318,3 +318,24 @@ async def test_a_large_upload_streams_through_little_memory(tmp_path):
         await store.create("f", source(), purpose="batch")
 
     assert on_disk == [100_000 * n for n in range(1, 21)]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_chunk_is_not_sent_twice_after_a_timeout(store, backend):
+    """A write that asyncio cancelled was done all the same: whoever repeats it, or goes on, stores nothing wrong."""
+    upload = await store.begin("f", purpose="batch")
+    gate = backend.gate("write")
+    async with anyio.create_task_group() as group:
+        call = Call("task", lambda: upload.write(b"chunk")).start(group)
+        await gate.reached()
+        call.cancel()
+        await ticks()
+        gate.open()
+        await call.end()
+
+    assert call.cancelled
+    for go_on in (lambda: upload.write(b"chunk"), upload.finish):
+        with pytest.raises(holdall.InvalidRequest, match="a write was cancelled"):
+            await go_on()
+    assert backend.unfinished == 0
+    assert (await store.list()).data == []

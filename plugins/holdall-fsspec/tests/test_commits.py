@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ftplib
 import gc
 import os
@@ -114,6 +115,24 @@ def test_a_delete_whose_second_half_fails_has_deleted(store, bucket):
 
     assert [d.kind for d in store.sweep(older_than=0).leftovers] == ["data without metadata"]
     assert bucket.store == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mtime", 1_700_000_000),
+        ("LastModified", dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)),
+        ("updated", "2023-11-14T22:13:20.000Z"),
+        ("modify", "20231114221320"),
+        ("modificationTime", 1_700_000_000_000),
+    ],
+)
+def test_the_age_of_a_leftover_is_known_however_it_is_told(store, bucket, monkeypatch, name, value):
+    """Each filesystem has a name and a form of its own for the time; what is old is swept, by its true age."""
+    path = "/b/p/file-1/data.bin"
+    monkeypatch.setattr(bucket, "find", lambda *_, **__: {path: {"name": path, "size": 3, name: value}})
+
+    assert [d.modified_at for d in store.sweep(dry_run=True).leftovers] == [1_700_000_000]
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])

@@ -226,6 +226,27 @@ def test_what_a_protocol_cannot_promise_is_not_declared():
     assert unknown == Capability.RANGED_READS | Capability.PORTABLE_LAYOUT
 
 
+def test_durable_is_declared_for_the_providers_own_servers_only(bucket, monkeypatch):
+    """What stands behind an endpoint of one's own, given in the URL or the environment, promises nothing."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("s3", "az"):
+        monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, name, bucket)
+
+    def durable(url):
+        return Capability.DURABLE in holdall.open_store(url).capabilities
+
+    assert durable("fsspec+s3://b/p")
+    assert not durable("fsspec+s3://b/p?opt.endpoint_url=http://127.0.0.1:9")
+    assert not durable('fsspec+s3://b/p?opt.client_kwargs={"endpoint_url":"http://127.0.0.1:9"}')
+    assert durable("fsspec+az://b/p")
+    assert not durable("fsspec+az://b/p?opt.account_host=127.0.0.1:9")
+    assert not durable("fsspec+az://b/p?opt.connection_string=BlobEndpoint=http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert not durable("fsspec+s3://b/p")
+    assert durable("fsspec+az://b/p")
+
+
 def test_local_files_are_kept_and_shared_but_not_durable(tmp_path):
     """What fsspec writes is never synced."""
     found = holdall.open_store(f"fsspec+file://{tmp_path}").capabilities

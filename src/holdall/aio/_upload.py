@@ -7,7 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from anyio import get_cancelled_exc_class
+
 from holdall.aio._threads import Threads
+from holdall.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +33,8 @@ class AsyncUpload:
         self._upload = upload
         self._threads = threads
         self._delete_again = delete_again
+        # Whether a write was cancelled, of which nobody was told what came of it.
+        self._cancelled = False
 
     @property
     def file_id(self) -> str:
@@ -37,13 +42,25 @@ class AsyncUpload:
         return self._upload.file_id
 
     async def write(self, chunk: Buffer) -> None:
-        """See `Upload.write`. Its memory must not be changed before this returns."""
-        await self._threads.run(self._upload.write, chunk)
+        """See `Upload.write`. Its memory must not be changed before this returns.
+
+        After a cancellation that is raised here, as after an error, the upload can only be discarded: the chunk may
+        have been written, and sent again it would be there twice.
+        """
+        self._check_whole("write to")
+        try:
+            await self._threads.run(self._upload.write, chunk)
+        except get_cancelled_exc_class():
+            self._cancelled = True
+            raise
 
     async def finish(
         self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
     ) -> FileObject:
         """See `Upload.finish`. A cancel scope waits for it; `AsyncFileStore.create` says what asyncio's cancel does."""
+        if self._cancelled:
+            await self.discard()
+        self._check_whole("finish")
         finish = partial(self._upload.finish, purpose=purpose, expires_after=expires_after)
         return await self._threads.run(finish, undo=self._delete_again)
 
@@ -51,6 +68,10 @@ class AsyncUpload:
         """See `Upload.discard`."""
         if not self._upload.ended:
             await self._threads.run(self._upload.discard, certain=True)
+
+    def _check_whole(self, what: str) -> None:
+        if self._cancelled:
+            raise InvalidRequest(f"cannot {what} an upload of which a write was cancelled; begin another")
 
     async def __aenter__(self) -> Self:
         return self

@@ -24,7 +24,11 @@ Verb = Literal[
 
 
 class Intercepting(Wrapper):
-    """Sends every call through `around`, those on staged files and streams too. Subclass it and override that."""
+    """Sends every call through `around`, those on staged files and streams too. Subclass it and override that.
+
+    Where `around` may wait, as for a pause before it tries again, set `quick` to False: an event loop may otherwise
+    call it in place.
+    """
 
     def around(self, verb: Verb, file_id: str | None, call: Callable[[], T]) -> T:
         """Do the call and return what it returns. May be asked by many threads at once.

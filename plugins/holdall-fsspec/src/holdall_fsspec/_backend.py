@@ -22,7 +22,7 @@ from holdall_fsspec._location import location
 from holdall_fsspec._options import FsspecOptions, options_for
 from holdall_fsspec._place import ABSENT, DATA, META, Place, base_name
 from holdall_fsspec._pool import Pool
-from holdall_fsspec._protocol import missing_package, protocol_of
+from holdall_fsspec._protocol import capabilities_of, missing_package, protocol_of
 from holdall_fsspec._staging import FsspecStagedFile
 from holdall_fsspec._stream import RangeStream
 
@@ -78,7 +78,7 @@ class FsspecBackend(Backend):
         )
         with border("open"), place.pool.use() as fs:
             place.make_root(fs)
-        return cls(place, protocol.capabilities, readers=_READERS if protocol.remote else 1)
+        return cls(place, capabilities_of(protocol, given), readers=_READERS if protocol.remote else 1)
 
     def stage(self, file_id: str) -> StagedFile:
         """See `Backend`."""

@@ -81,6 +81,9 @@ def _describe(name: str, kind: str, file_id: str, files: list[dict[str, Any]]) -
 
 
 def _modified_at(file: dict[str, Any]) -> float:
+    # webhdfs counts milliseconds.
+    if isinstance(milliseconds := file.get("modificationTime"), (int, float)):
+        return milliseconds / 1000
     for name in _TIMES:
         value = file.get(name)
         if isinstance(value, (int, float)):

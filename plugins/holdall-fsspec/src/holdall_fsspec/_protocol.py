@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from holdall.errors import InvalidStoreURL, PluginLoadError, UnknownScheme
 from holdall.options import nearest
 from holdall.url import StoreURL
 
-__all__ = ["Protocol", "missing_package", "protocol_of"]
+__all__ = ["Protocol", "capabilities_of", "missing_package", "protocol_of"]
 
 # What to install for a protocol; of the others fsspec says it in its own words.
 _PACKAGES = {
@@ -54,6 +56,12 @@ _KNOWN = {
     **dict.fromkeys(("sftp", "ssh", "ftp", "hdfs", "arrow_hdfs", "webhdfs", "smb"), _KEPT),
     # A server may write a PUT in place: who reads meanwhile meets half of it, but never of what a MOVE brings.
     **dict.fromkeys(("webdav", "dav"), _KEPT),
+}
+# What names another server than the provider's own, which may keep acknowledged bytes in memory.
+_SERVER_OPTIONS = ("endpoint_url", "account_host")
+_SERVER_VARIABLES = {
+    **dict.fromkeys(("s3", "s3a"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")),
+    **dict.fromkeys(("gs", "gcs"), ("STORAGE_EMULATOR_HOST",)),
 }
 _UNKNOWN = Capability.RANGED_READS | Capability.PORTABLE_LAYOUT
 
@@ -113,6 +121,19 @@ def protocol_of(url: StoreURL) -> Protocol:
         shared=issubclass(cls, AsyncFileSystem) or bool(getattr(cls, "local_file", False)),
         capabilities=_KNOWN.get(name, _UNKNOWN),
     )
+
+
+def capabilities_of(protocol: Protocol, given: Mapping[str, Any]) -> Capability:
+    """What can be promised with these arguments of the constructor: DURABLE for the provider's own servers only."""
+    client = given.get("client_kwargs")
+    options = [given, client if isinstance(client, dict) else {}]
+    elsewhere = any(map(os.environ.get, _SERVER_VARIABLES.get(protocol.name, ()))) or any(
+        each.get(name) for each in options for name in _SERVER_OPTIONS
+    )
+    text = given.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING") or ""
+    if protocol.name in {"az", "abfs", "abfss"} and ("BlobEndpoint=" in text or "UseDevelopmentStorage=" in text):
+        elsewhere = True
+    return protocol.capabilities & ~Capability.DURABLE if elsewhere else protocol.capabilities
 
 
 def missing_package(name: str, scheme: str, error: ImportError) -> PluginLoadError:

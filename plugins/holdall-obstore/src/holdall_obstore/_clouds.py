@@ -61,7 +61,9 @@ class CloudOptions(BackendOptions):
         description="parts of one upload on their way at once; each takes part_size of memory",
     )
     retries: int = Field(default=8, ge=0, le=20, description="how often a request that may succeed later is repeated")
-    timeout_seconds: float = Field(default=60.0, gt=0, le=3600, description="how long the server may be silent")
+    timeout_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="how long the server may be silent, and one part take to be sent"
+    )
 
     @field_validator("endpoint_url")
     @classmethod

@@ -12,6 +12,7 @@ import obstore
 from holdall import FileNotFound, StorageError
 from holdall.backend import StagedFile
 from holdall_obstore._errors import EntryExists, NoConditions
+from holdall_obstore._fork import enter
 
 if TYPE_CHECKING:
     from obstore import WritableFile
@@ -85,6 +86,8 @@ class StagedObject(StagedFile):
         return pieces
 
     def publish(self, meta: bytes) -> None:
+        # Refused in a forked child before anything is sent: then there is nothing to be taken back.
+        enter()
         in_parts = self._writer is not None
         try:
             self._put_data()
