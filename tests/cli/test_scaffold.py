@@ -22,7 +22,8 @@ def install(folder):
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     points = "\n".join(f"{k} = {v}" for k, v in project["entry-points"]["holdall.backends"].items())
     (metadata / "entry_points.txt").write_text(f"[holdall.backends]\n{points}\n")
-    return {**os.environ, "PYTHONPATH": str(folder / "src")}
+    path = os.pathsep.join(filter(None, [str(folder / "src"), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def program(folder, environment, *command):
@@ -72,6 +73,23 @@ def test_nothing_is_overwritten(tmp_path):
         write_plugin("demo", None, tmp_path)
 
     assert os.listdir(tmp_path / "holdall-demo") == ["mine"]
+
+
+def test_a_second_time_it_says_what_to_do(tmp_path):
+    """Also once the first is installed, whose scheme is then taken: what the author has written since is kept."""
+    folder = write_plugin("demo", None, tmp_path)
+    environment = install(folder)
+    (folder / "README.md").write_text("mine")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    again = program(tmp_path, environment, "holdall.cli", "plugin", "new", "demo")
+
+    assert again.returncode == 2
+    assert again.stderr == (
+        "holdall: holdall-demo exists already, and nothing was written; "
+        "go on with what is there, or choose another name, or another place with --into\n"
+    )
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", ["", "../x", "Demo", "de mo", "demo-", "1demo", "dem\u0456o"])

@@ -169,6 +169,22 @@ UPLOAD_FAULTS = [
 ]
 
 
+def test_a_file_that_is_there_is_never_told_to_be_missing(served):
+    """Its path has no HEAD, which is 405, as of a file that is not there; 404 would be a lie."""
+    form = {"files": {"file": ("a", b"x")}, "data": {"purpose": "batch"}}
+    made = httpx.post(f"{served.url}/v1/files", **form).json()["id"]
+    for file_id in (made, "file-1", "a%2Fb"):
+        answer = httpx.head(f"{served.url}/v1/files/{file_id}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "7"])
+def test_a_body_that_is_no_object_is_told_to_be_that(served, body):
+    """Nothing in it has a name to be told."""
+    told = httpx.post(f"{served.url}/v1/uploads", content=body).json()["error"]
+    assert (told["message"], told["param"]) == ("Invalid body: Input should be an object", None)
+
+
 @pytest.mark.parametrize("verb", FAULTS)
 def test_a_failing_storage_is_told_and_not_shown(verb, caplog):
     """Whatever the storage does wrong, wherever: full is 507, away is 503, all else 500, each without its words."""

@@ -105,7 +105,10 @@ def test_expires_after_may_be_json(served):
             PURPOSE, FILE, ('name="expires_after[anchor]"', anchor), ('name="expires_after[seconds]"', seconds)
         )
         _refused(_post(served, body), param="expires_after")
-    _refused(_post(served, _form(PURPOSE, FILE, ('name="expires_after[seconds]"', b"7200"))), param="expires_after")
+    members = [('name="expires_after[anchor]"', b"created_at"), ('name="expires_after[seconds]"', b"7200")]
+    other = ('name="expires_after[second]"', b"7200")
+    for fields in (members[:1], members[1:], [other], [*members, other]):
+        _refused(_post(served, _form(PURPOSE, FILE, *fields)), param="expires_after")
     assert len(httpx.get(f"{served.url}/v1/files").json()["data"]) == 1
 
 

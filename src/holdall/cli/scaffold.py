@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from importlib import resources
@@ -61,12 +62,15 @@ def write_plugin(name: str, scheme: str | None = None, into: Path = Path()) -> P
     scheme = stem if scheme is None else scheme
     if not _SCHEME.fullmatch(scheme):
         raise InvalidRequest(f"{scheme!r} is not a scheme: lower-case letters, digits, '.' and '-', then '+driver'")
-    _refuse_taken(scheme)
     folder = into / f"holdall-{stem}"
+    if os.path.lexists(folder):
+        # First: if it was installed, its own scheme is taken, too.
+        raise _exists(folder)
+    _refuse_taken(scheme)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise InvalidRequest(f"{folder} exists already; nothing was written") from None
+        raise _exists(folder) from None
     module = f"holdall_{stem.replace('-', '_')}"
     values = _values(stem, scheme, module)
     for template, target in (
@@ -81,6 +85,13 @@ def write_plugin(name: str, scheme: str | None = None, into: Path = Path()) -> P
         path.write_text(string.Template(_template(template)).substitute(values), encoding="utf-8")
     (folder / "src" / module / "py.typed").touch()
     return folder
+
+
+def _exists(folder: Path) -> InvalidRequest:
+    return InvalidRequest(
+        f"{folder} exists already, and nothing was written; "
+        "go on with what is there, or choose another name, or another place with --into"
+    )
 
 
 def _refuse_taken(scheme: str) -> None:

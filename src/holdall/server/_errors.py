@@ -134,7 +134,8 @@ def _unavailable() -> APIError:
 def _of_an_argument(error: RequestValidationError) -> APIError:
     first: Mapping[str, Any] = error.errors()[0]
     param = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str)), None)
-    return APIError(400, f"Invalid value for {param!r}: {first['msg']}", param=param, code="invalid_value")
+    what = "body" if param is None else f"value for {param!r}"
+    return APIError(400, f"Invalid {what}: {first['msg']}", param=param, code="invalid_value")
 
 
 def _of_the_framework(error: HTTPException) -> APIError:

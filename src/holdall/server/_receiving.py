@@ -25,7 +25,7 @@ BATCH_SECONDS = 30 * 24 * 3600
 # What boundaries, headers and fields of a form add to the file.
 _FORM_BYTES = 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}").fullmatch
-_FIELDS = frozenset({"purpose", "expires_after", "expires_after[anchor]", "expires_after[seconds]"})
+_MEMBER = re.compile(r"expires_after\[(.*)\]", re.DOTALL).fullmatch
 
 
 class ExpiresAfter(BaseModel):
@@ -49,7 +49,7 @@ async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
                     raise APIError(400, "The form has more than one file.", param="file")
                 incoming = _Incoming(store, part, stack)
                 await incoming.take_all(part)
-            elif part.name in _FIELDS:
+            elif part.name in {"purpose", "expires_after"} or _MEMBER(part.name):
                 if part.name in fields:
                     raise APIError(400, "The form has this field more than once.", param=part.name)
                 fields[part.name] = await part.text()
@@ -83,9 +83,8 @@ def expiry_of(given: ExpiresAfter | None, purpose: FilePurpose) -> int | None:
 
 def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
     whole = fields.get("expires_after")
-    members = {
-        name: fields[f"expires_after[{name}]"] for name in ("anchor", "seconds") if f"expires_after[{name}]" in fields
-    }
+    # With those that it has not: who sent one believes that the file expires.
+    members = {found[1]: fields[found[0]] for found in map(_MEMBER, fields) if found}
     if whole is None and not members:
         return expiry_of(None, purpose)
     if whole is not None and members:

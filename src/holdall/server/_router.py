@@ -87,7 +87,8 @@ def create_router(
     )
     router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
     # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
-    router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "HEAD", "DELETE"], include_in_schema=False)
+    # Not for HEAD, which `/files/{file_id}` has not: a file that is there would be told to be missing.
+    router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "DELETE"], include_in_schema=False)
     add_upload_routes(router, max_upload_bytes)
     tell_methods(router.routes)
     return router
