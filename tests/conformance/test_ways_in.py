@@ -194,7 +194,7 @@ def test_pytest_runs_the_same_checks_on_a_url(pytester):
 
     report = run("memory://", only=["content"])
     assert result.ret == 0
-    result.assert_outcomes(passed=13, skipped=2, deselected=83)
+    result.assert_outcomes(passed=13, skipped=2, deselected=84)
     # pytest decides which comes first.
     result.stdout.fnmatch_lines(
         [report.verdict_line().split(" · ")[0] + "*", "*not declared: PERSISTENT is not declared"]
@@ -227,7 +227,7 @@ def test_author_subclasses_the_suite(pytester):
     result = pytester.runpytest_subprocess("-q", "--holdall-only", "list.empty,content.ranges")
 
     assert result.ret == 0
-    result.assert_outcomes(passed=2, deselected=96)
+    result.assert_outcomes(passed=2, deselected=97)
     result.stdout.fnmatch_lines(["*core 2/2: CONFORMANT*"])
 
 
