@@ -104,13 +104,13 @@ def test_an_upload_that_is_under_way_at_a_fork_is_the_parents(child, root, check
         store = holdall.open_store(root)
         with store.begin("upload", purpose="batch") as upload:
             upload.write(b"upload")
-            pid = os.fork()
-            if pid == 0:
-                with upload:
-                    attempt(upload.write, b"x")
-                    attempt(upload.finish)
-                os._exit(0)
-            os.waitpid(pid, 0)
+            for use in (lambda: upload.write(b"x"), upload.finish):
+                pid = os.fork()
+                if pid == 0:
+                    with upload:
+                        attempt(use)
+                    os._exit(0)
+                os.waitpid(pid, 0)
             attempt(upload.finish)
         """,
         root=root,

@@ -13,7 +13,7 @@ from tests.fakes import Clock
 from tests.server._serving import serving
 
 import holdall
-from holdall import FileStore
+from holdall import FileStore, InvalidRequest
 from holdall.backends.memory import MemoryBackend
 from holdall.server import Keys, Quota, create_app
 from holdall.server._quota import Ledger, Metered, QuotaExceeded, covering
@@ -126,9 +126,9 @@ def test_of_two_that_do_not_both_fit_one_does():
             first.write(b"x" * 10)
         second.write(b"x" * 50)
         second.finish()
-        with pytest.raises(QuotaExceeded):
+        with pytest.raises(InvalidRequest, match="begin another"):
             first.write(b"x")
-        with pytest.raises(QuotaExceeded):
+        with pytest.raises(InvalidRequest, match="begin another"):
             first.finish()
 
     assert [file.bytes for file in store] == [100]

@@ -251,19 +251,12 @@ def _staged(meter: Metered, backend: Backend, file_id: str, *, files: int) -> St
 class _MeteredFile(StagedFile):
     def __init__(self, meter: Metered, file_id: str, inner: StagedFile) -> None:
         self._meter, self._file_id, self._inner = meter, file_id, inner
-        self._refused: QuotaExceeded | None = None
 
     def write(self, chunk: Buffer) -> None:
-        self._check()
-        try:
-            self._meter.ledger.add(self._file_id, len(chunk), self._meter)
-        except QuotaExceeded as error:
-            self._refused = error
-            raise
+        self._meter.ledger.add(self._file_id, len(chunk), self._meter)
         self._inner.write(chunk)
 
     def publish(self, meta: bytes) -> None:
-        self._check()
         self._inner.publish(meta)
         self._meter.ledger.end(self._file_id, stored=True)
 
@@ -272,11 +265,6 @@ class _MeteredFile(StagedFile):
             self._inner.discard()
         finally:
             self._meter.ledger.end(self._file_id, stored=False)
-
-    def _check(self) -> None:
-        # What it had taken is others' now.
-        if self._refused is not None:
-            raise self._refused
 
 
 def _sizes(backend: Backend) -> Iterator[tuple[str, int | None]]:
