@@ -156,6 +156,14 @@ class Call:
     def over(self):
         return self._ended.is_set()
 
+    async def cancel_at(self, gate):
+        """Cancel it while its thread waits at the gate, let the thread go on, and wait for the end."""
+        await gate.reached()
+        self.cancel()
+        await ticks()
+        gate.open()
+        await self.end()
+
     async def end(self):
         with anyio.fail_after(PATIENCE_SECONDS):
             await self._ended.wait()

@@ -256,11 +256,7 @@ async def test_iterating_goes_on_after_a_timeout():
     gate = backend.gate("read_meta")
     async with anyio.create_task_group() as group:
         call = Call("task", lambda: anext(files)).start(group)
-        await gate.reached()
-        call.cancel()
-        await ticks()
-        gate.open()
-        await call.end()
+        await call.cancel_at(gate)
 
     assert call.cancelled
     assert [file.id async for file in files] == expected
@@ -276,11 +272,7 @@ async def test_an_error_that_a_cancelled_task_did_not_get_ends_no_iteration_sile
     backend.failure = ("list_ids", OSError("broken"))
     async with anyio.create_task_group() as group:
         call = Call("task", lambda: anext(files)).start(group)
-        await gate.reached()
-        call.cancel()
-        await ticks()
-        gate.open()
-        await call.end()
+        await call.cancel_at(gate)
 
     assert call.cancelled
     with pytest.raises(holdall.StorageError):

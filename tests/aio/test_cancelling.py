@@ -296,11 +296,7 @@ async def test_verify_ends_with_the_file_it_is_at(store, backend, how):
     gate = backend.gate("open_data")
     async with anyio.create_task_group() as group:
         call = Call(how, store.verify).start(group)
-        await gate.reached()
-        call.cancel()
-        await ticks()
-        gate.open()
-        await call.end()
+        await call.cancel_at(gate)
 
     assert call.cancelled
     assert backend.calls.count("open_data") == 1
@@ -321,11 +317,7 @@ async def test_an_open_that_nobody_gets_is_closed(store, backend, how):
 
     async with anyio.create_task_group() as group:
         call = Call(how, open_and_close).start(group)
-        await gate.reached()
-        call.cancel()
-        await ticks()
-        gate.open()
-        await call.end()
+        await call.cancel_at(gate)
 
     assert call.cancelled
     assert [stream.closed for stream in streams] == [True]

@@ -327,11 +327,7 @@ async def test_a_chunk_is_not_sent_twice_after_a_timeout(store, backend):
     gate = backend.gate("write")
     async with anyio.create_task_group() as group:
         call = Call("task", lambda: upload.write(b"chunk")).start(group)
-        await gate.reached()
-        call.cancel()
-        await ticks()
-        gate.open()
-        await call.end()
+        await call.cancel_at(gate)
 
     assert call.cancelled
     for go_on in (lambda: upload.write(b"chunk"), upload.finish):
