@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from holdall_obstore import AzureBackend, GoogleBackend, S3Backend
 
@@ -9,6 +11,17 @@ from holdall import Capability, InvalidRequest, InvalidStoreURL, NotSupported, o
 from holdall.url import StoreURL
 
 S3 = "s3+obstore://bucket/some/prefix"
+GOOGLE = "gs+obstore://bucket/p?anon=true"
+AZURE = "az+obstore://container/p?account_name=a&account_key=a2V5"
+# The variables by which obstore itself finds a server, and whose.
+ENDPOINTS = {
+    "AWS_ENDPOINT_URL_S3": S3,
+    "AWS_ENDPOINT_URL": S3,
+    "AWS_ENDPOINT": S3,
+    "GOOGLE_BASE_URL": GOOGLE,
+    "AZURE_STORAGE_ENDPOINT": AZURE,
+    "AZURE_ENDPOINT": AZURE,
+}
 
 
 def _config(url: str) -> dict:
@@ -17,7 +30,7 @@ def _config(url: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME"):
+    for name in (*ENDPOINTS, "AZURE_STORAGE_USE_EMULATOR", "AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -76,18 +89,35 @@ def test_what_cannot_be_meant_is_refused(url, said):
     assert "hush" not in str(caught.value)
 
 
-def test_durable_is_promised_for_the_providers_own_servers_only(monkeypatch):
+@pytest.mark.parametrize(("name", "url"), ENDPOINTS.items())
+def test_durable_is_promised_for_the_providers_own_servers_only(monkeypatch, name, url):
     """What stands behind an endpoint of one's own, given in the URL or the environment, promises nothing here."""
-    assert Capability.DURABLE in open_store(S3).capabilities
-    assert Capability.DURABLE not in open_store(f"{S3}?endpoint_url=http://127.0.0.1:9").capabilities
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert Capability.DURABLE not in open_store(S3).capabilities
+    assert Capability.DURABLE in open_store(url).capabilities
+    option = "&endpoint_url=http://127.0.0.1:9" if "?" in url else "?endpoint_url=http://127.0.0.1:9"
+    assert Capability.DURABLE not in open_store(url + option).capabilities
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert Capability.DURABLE not in open_store(url).capabilities
+
+
+def test_durable_is_not_promised_for_an_emulator(monkeypatch):
+    """Azurite, which obstore asks if the environment says so, keeps what it was given in memory."""
+    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    assert Capability.DURABLE not in open_store(AZURE).capabilities
+
+
+@pytest.mark.parametrize(("name", "url"), ENDPOINTS.items())
+def test_the_environments_endpoint_is_looked_at_like_an_option(monkeypatch, name, url):
+    """A password in it is refused: obstore would name it in its errors."""
+    monkeypatch.setenv(name, "http://user:hush@127.0.0.1:9")
+    with pytest.raises(InvalidStoreURL, match=f"{name} .*credentials do not belong") as caught:
+        open_store(url)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_each_kind_of_store_declares_what_it_can():
     """S3 and Google list from a name on; obstore does not ask Azure to."""
-    google = open_store("gs+obstore://bucket/p?anon=true")
-    azure = open_store("az+obstore://container/p?account_name=a&account_key=a2V5")
+    google = open_store(GOOGLE)
+    azure = open_store(AZURE)
     assert isinstance(open_store(S3).backend, S3Backend)
     assert isinstance(google.backend, GoogleBackend)
     assert isinstance(azure.backend, AzureBackend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from holdall_s3 import S3Backend
 
@@ -118,3 +120,13 @@ def test_an_endpoint_from_around_is_one(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     with holdall.open_store("s3://bucket?key=a&secret=b") as amazon:
         assert Capability.DURABLE in amazon.capabilities
+
+
+def test_a_password_in_an_endpoint_from_around_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client could not use it, and would show it in what it logs."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hush@127.0.0.1:9")
+    with pytest.raises(InvalidStoreURL, match="credentials do not belong") as caught:
+        holdall.open_store("s3://bucket?key=a&secret=b")
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+    with holdall.open_store("s3://bucket?key=a&secret=b&endpoint_url=http://127.0.0.1:9") as store:
+        assert store.backend.capabilities

@@ -44,7 +44,6 @@ class CloudOptions(BackendOptions):
 
     endpoint_url: str | None = Field(
         default=None,
-        pattern="^https?://[^/]",
         description="where the server is, such as http://127.0.0.1:9000; default: the provider's own",
     )
     anon: bool = Field(default=False, description="send no credentials: for what everybody may read")
@@ -68,13 +67,7 @@ class CloudOptions(BackendOptions):
     @field_validator("endpoint_url")
     @classmethod
     def _check_endpoint(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "")
-        # obstore would send a password as the storage's, and name it in its errors.
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("credentials do not belong into the endpoint; give them as options")
-        if parts.query or parts.fragment:
-            raise ValueError("it must have no query")
-        return url
+        return None if url is None else _checked_endpoint(url)
 
 
 class CloudBackend(ObstoreBackend):
@@ -169,7 +162,7 @@ class S3Backend(CloudBackend):
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Options) -> Self:
-        endpoint = options.endpoint_url or _from_environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+        endpoint = options.endpoint_url or _endpoint_in("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
         config: dict[str, Any] = {"disable_bulk_delete": True}
         config |= _given(
             endpoint=endpoint,
@@ -196,8 +189,9 @@ class GoogleBackend(CloudBackend):
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Options) -> Self:
-        config = _given(base_url=options.endpoint_url, skip_signature=options.anon or None)
-        backend = cls(GCSStore, url, options, config, options.endpoint_url)
+        endpoint = options.endpoint_url or _endpoint_in("GOOGLE_BASE_URL")
+        config = _given(base_url=endpoint, skip_signature=options.anon or None)
+        backend = cls(GCSStore, url, options, config, endpoint)
         backend.capabilities |= Capability.ORDERED_LISTING
         return backend
 
@@ -225,7 +219,7 @@ class AzureBackend(CloudBackend):
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Options) -> Self:
-        endpoint = options.endpoint_url or _from_environment("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+        endpoint = options.endpoint_url or _endpoint_in("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
         config = _given(
             account_name=options.account_name,
             account_key=_secret(options.account_key),
@@ -234,7 +228,11 @@ class AzureBackend(CloudBackend):
             skip_signature=options.anon or None,
         )
         # Not ORDERED_LISTING: obstore does not make Azure begin at a name.
-        return cls(AzureStore, url, options, config, endpoint)
+        backend = cls(AzureStore, url, options, config, endpoint)
+        # obstore asks this by itself, and then an emulator on this machine; some of its spellings say no.
+        if os.environ.get("AZURE_STORAGE_USE_EMULATOR"):
+            backend.capabilities &= ~Capability.DURABLE
+        return backend
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -246,8 +244,27 @@ def _secret(option: SecretStr | None) -> str | None:
     return None if option is None else option.get_secret_value()
 
 
-def _from_environment(*names: str) -> str | None:
-    return next((value for name in names if (value := os.environ.get(name))), None)
+def _endpoint_in(*names: str) -> str | None:
+    """The server that the first of these variables names, which obstore would take as it is."""
+    for name in names:
+        if url := os.environ.get(name):
+            try:
+                return _checked_endpoint(url)
+            except ValueError as error:
+                raise InvalidStoreURL(f"{name} in the environment cannot be used: {error}") from None
+    return None
+
+
+def _checked_endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    # obstore would send a password as the storage's, and name it in its errors.
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into the endpoint; give them as options")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it must be an http:// or https:// URL")
+    if parts.query or parts.fragment:
+        raise ValueError("it must have no query")
+    return url
 
 
 def _prefix(url: StoreURL) -> str:

@@ -15,9 +15,8 @@ import s3fs
 from fsspec.asyn import get_loop
 
 from holdall.errors import InvalidStoreURL, StorageError
-from holdall.url import without_passwords
 from holdall_s3._errors import translated
-from holdall_s3._options import S3Options
+from holdall_s3._options import S3Options, checked_endpoint
 from holdall_s3._session import configured_endpoint, new_session, user_agent
 
 __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
@@ -93,7 +92,7 @@ class Client:
         self._options = options
         endpoint = self._given_endpoint()
         self.is_amazon = endpoint is None
-        self.endpoint = "AWS S3" if endpoint is None else without_passwords(endpoint)
+        self.endpoint = endpoint or "AWS S3"
         self._forget()
         tell_after_fork(self)
 
@@ -103,12 +102,20 @@ class Client:
         if given is not None and profile is None:
             return given
         try:
-            return given or configured_endpoint(new_session(profile))
+            found = configured_endpoint(new_session(profile))
         except botocore.exceptions.BotoCoreError as error:
             if profile is not None:
                 raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
             # What is wrong in the environment is said by the first call, as for credentials.
-            return None
+            return given
+        if given is not None or found is None:
+            return given
+        try:
+            return checked_endpoint(found)
+        except ValueError as error:
+            raise InvalidStoreURL(
+                f"the endpoint that the environment or a configuration file names cannot be used: {error}"
+            ) from None
 
     def _forget(self) -> None:
         self._lock = threading.Lock()

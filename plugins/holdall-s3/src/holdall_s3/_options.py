@@ -9,7 +9,7 @@ from pydantic import ByteSize, Field, SecretStr, field_validator, model_validato
 
 from holdall.backend import BackendOptions
 
-__all__ = ["MIB", "S3Options"]
+__all__ = ["MIB", "S3Options", "checked_endpoint"]
 
 MIB = 1024 * 1024
 _DEFAULT_PART_BYTES = ByteSize(8 * MIB)
@@ -49,16 +49,7 @@ class S3Options(BackendOptions):
     @field_validator("endpoint_url")
     @classmethod
     def _check_endpoint(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("credentials do not belong into the endpoint; give key and secret")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("it must be an http:// or https:// URL")
-        if parts.query or parts.fragment:
-            raise ValueError("it must have no query")
-        return url
+        return None if url is None else checked_endpoint(url)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -73,3 +64,15 @@ class S3Options(BackendOptions):
         if self.sse_kms_key_id is not None and self.sse in {None, "AES256"}:
             raise ValueError("sse_kms_key_id needs sse=aws:kms")
         return self
+
+
+def checked_endpoint(url: str) -> str:
+    """The URL of a server, if it can be one: `ValueError` says why not, and quotes nothing of it."""
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into the endpoint; give key and secret")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it must be an http:// or https:// URL")
+    if parts.query or parts.fragment:
+        raise ValueError("it must have no query")
+    return url
