@@ -41,10 +41,10 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
     list_: Annotated[bool, typer.Option("--list", help="Print all promises, and test nothing.")] = False,
     _debug: Debug = False,
 ) -> None:
-    """Test a store against every promise, below a new location under URL.
+    """Test whether a storage keeps every promise.
 
-    Touches nothing that is there already, and removes every file it made. The last line is the verdict.
-    Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
+    Works below new locations under URL, touches nothing that is there already, and removes every file it made. The last
+    line is the verdict. Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
     """
     if list_:
         _print_promises(_split(only), _split(skip), level)

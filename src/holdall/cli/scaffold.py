@@ -15,7 +15,7 @@ from holdall.cli._app import Debug, app
 from holdall.cli._output import print_line
 from holdall.errors import InvalidRequest
 
-plugin = typer.Typer(help="Write a backend of your own.", no_args_is_help=True, rich_markup_mode=None)
+plugin = typer.Typer(help="Write a backend of your own.", rich_markup_mode=None)
 app.add_typer(plugin, name="plugin")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -37,9 +37,9 @@ def new(
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the new folder goes.")] = Path(),
     _debug: Debug = False,
 ) -> None:
-    """Write a new backend: a folder that installs and passes the conformance suite as it is.
+    """Write a new backend, ready to install.
 
-    Nothing is ever overwritten.
+    It is a folder that passes the conformance suite as it is. Nothing is ever overwritten.
     """
     folder = write_plugin(name, scheme, into)
     print_line(f"Wrote {folder}/. Next:")
