@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +52,10 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
         return
     if url is None:
         raise typer.BadParameter("say which store to test, such as file:///tmp/x; --list prints the promises")
+    for option, path in (("--json", json), ("--markdown", markdown), ("--junit", junit)):
+        # Now, and not after minutes, when the report would be lost.
+        if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+            raise typer.BadParameter(f"{path} cannot be a file; name one in a folder that exists", param_hint=option)
     from holdall.conformance import run  # noqa: PLC0415
     from holdall.conformance._runner import read_xfails  # noqa: PLC0415
 
@@ -66,11 +71,11 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
             large=large,
             on_finding=on_finding,
         )
+    if json != "-":
+        print_report(report)
     for path, text in ((json, report.to_json), (markdown, report.to_markdown), (junit, report.to_junit)):
         if path is not None:
             _write(path, text())
-    if json != "-":
-        print_report(report)
     raise typer.Exit(report.exit_code)
 
 
