@@ -162,6 +162,11 @@ def seconds(name: str, value: Any, *, least: int = 0) -> float:
     return float(number)
 
 
+def validity(value: Any) -> int:
+    """How long a signed URL is valid, in seconds."""
+    return _whole("expires_in", value, 1)
+
+
 def page_limit(value: Any) -> int | None:
     """How many files a page may have; None: all."""
     return None if value is None else _whole("limit", value, 1, MAX_PAGE)
