@@ -14,7 +14,7 @@ import textwrap
 import pytest
 from tests._markdown import ROOT
 
-from holdall import FileStore, StoreURL
+from holdall import FileStore
 from holdall.conformance import Target, run
 
 # The demonstration is a program of its own, behind `make demo`.
@@ -58,15 +58,16 @@ def own_backend():
 
 
 def test_the_backend_over_a_mapping_holds_what_it_declares(own_backend):
-    """Over a dictionary: every promise to users and to many of them at once, but for URLs, which it does not have."""
+    """Over a dictionary: every promise to users and to many of them at once; of URLs, which it does not have, none is
+    called broken.
+    """
     backends = {}
 
     class Mappings(Target):
         def open(self, url):
-            backend = backends.setdefault(url, own_backend.MappingBackend({}))
-            return FileStore(backend, url=StoreURL.parse(url))
+            return FileStore(backends.setdefault(url, own_backend.MappingBackend({})))
 
-    report = run(Mappings("mapping://tests"), skip=["url"])
+    report = run(Mappings("mapping://tests"))
 
     assert [(f.id, f.did, f.saw) for f in report.of("broken")] == []
     assert len(report.of("held")) > 70
