@@ -50,6 +50,14 @@ def test_an_unknown_name_is_an_attribute_error():
         holdall.open_shop  # noqa: B018 - looking is the test
 
 
+@pytest.mark.parametrize("package", ["holdall.aio", "holdall.conformance", "holdall.server", "holdall.wrappers"])
+def test_the_names_of_a_package_are_listed(package):
+    """Whoever asks `dir`, as a completing shell does, sees each public name, also those that are not loaded yet."""
+    module = importlib.import_module(package)
+
+    assert set(module.__all__) - set(dir(module)) == set()
+
+
 def test_the_package_is_typed():
     """Type checkers find the marker of PEP 561."""
     assert SOURCE.with_name("py.typed").exists()
