@@ -48,6 +48,15 @@ def test_an_example_runs_and_prints_what_its_docstring_says(example, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_example_is_listed():
+    """The page of the folder has a line for each."""
+    page = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    found = [p.name for p in (ROOT / "examples").iterdir() if p.name not in {"README.md", "__pycache__"}]
+
+    assert len(found) > 5
+    assert [name for name in sorted(found) if f"| [`{name}`](" not in page] == []
+
+
 @pytest.fixture
 def own_backend():
     """The module of examples/own_backend.py."""
