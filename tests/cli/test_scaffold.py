@@ -11,6 +11,7 @@ import tomllib
 import pytest
 from tests._markdown import ROOT
 
+from holdall import registry
 from holdall.cli.scaffold import write_plugin
 from holdall.errors import InvalidRequest
 
@@ -103,6 +104,15 @@ def test_name_that_cannot_be_one_is_refused(tmp_path, name):
     """Names become folders, modules and classes."""
     with pytest.raises(InvalidRequest):
         write_plugin(name, None, tmp_path)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_scheme_of_a_plugin_that_is_not_installed_is_refused(tmp_path, monkeypatch):
+    """It would break both wherever that is installed, too."""
+    monkeypatch.setattr(registry, "installed", list)
+    with pytest.raises(InvalidRequest, match="sftp:// belongs to holdall-fsspec; choose another with --scheme"):
+        write_plugin("sftp", None, tmp_path)
 
     assert os.listdir(tmp_path) == []
 

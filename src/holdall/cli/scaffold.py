@@ -95,11 +95,12 @@ def _exists(folder: Path) -> InvalidRequest:
 
 
 def _refuse_taken(scheme: str) -> None:
-    from holdall.registry import installed  # noqa: PLC0415
+    from holdall.registry import SUPPLIERS, installed  # noqa: PLC0415
 
-    for info in installed():
-        if info.scheme == scheme:
-            raise InvalidRequest(f"{scheme}:// belongs to {info.package}; choose another with --scheme")
+    # Also of a package that is not installed here: wherever both are, neither would load.
+    taken = SUPPLIERS | {info.scheme: info.package for info in installed()}
+    if scheme in taken:
+        raise InvalidRequest(f"{scheme}:// belongs to {taken[scheme]}; choose another with --scheme")
 
 
 def _template(name: str) -> str:
