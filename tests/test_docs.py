@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from tests import _markdown as markdown
 
-from holdall import registry
+import holdall
+from holdall import registry, server
 from holdall.backend import Backend, StagedFile
 from holdall.conformance._registry import promises
 from holdall.options import StoreOptions
@@ -154,6 +156,33 @@ def test_decisions_are_numbered_without_gaps_and_each_is_in_the_table_of_content
 
     assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     assert [page.name for page in DECISIONS if f"decisions/{page.name}" not in contents] == []
+
+
+@pytest.mark.parametrize("package", ["", ".backend", ".conformance", ".server", ".wrappers"])
+def test_every_public_name_stands_in_a_guide(package):
+    """Whoever reads the guides and the pages of the verbs meets each public name, and the main classes' methods."""
+    text = "".join(_text(page) for page in PAGES if page.parent.name in {"guide", "backend"})
+    module = importlib.import_module(f"holdall{package}")
+    main = [] if package else [holdall.FileStore, holdall.AsyncFileStore, Backend, StagedFile]
+    methods = {name for kind in main for name in vars(kind) if not name.startswith("_")}
+    if not package:
+        methods |= {*holdall.FileObject.model_fields, *holdall.FilePage.model_fields}
+
+    assert [name for name in sorted({*module.__all__, *methods}) if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_the_guide_to_the_server_has_every_option_and_argument():
+    """Each option of `holdall serve`, and each argument of the functions of `holdall.server`."""
+    page = _text(ROOT / "docs/guide/server.md")
+    program = [sys.executable, "-m", "holdall", "serve", "--help"]
+    told = subprocess.run(program, capture_output=True, encoding="utf-8", check=True).stdout
+    options = set(re.findall(r"^ +(--[a-z-]+)", told, flags=re.MULTILINE)) - {"--debug"}
+    functions = [server.create_app, server.create_router, server.sweeping]
+    arguments = {name for function in functions for name in inspect.signature(function).parameters}
+
+    assert len(options) > 8
+    assert [option for option in sorted(options) if option not in page] == []
+    assert [name for name in sorted(arguments) if not re.search(rf"\b{name}\b", page)] == []
 
 
 def test_every_dependency_has_its_reason():

@@ -14,7 +14,7 @@ import textwrap
 import pytest
 from tests._markdown import ROOT
 
-from holdall import FileStore, StoreURL
+from holdall import FileStore
 from holdall.conformance import Target, run
 
 # The demonstration is a program of its own, behind `make demo`.
@@ -48,6 +48,15 @@ def test_an_example_runs_and_prints_what_its_docstring_says(example, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_example_is_listed():
+    """The page of the folder has a line for each."""
+    page = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    found = [p.name for p in (ROOT / "examples").iterdir() if p.name not in {"README.md", "__pycache__"}]
+
+    assert len(found) > 5
+    assert [name for name in sorted(found) if f"| [`{name}`](" not in page] == []
+
+
 @pytest.fixture
 def own_backend():
     """The module of examples/own_backend.py."""
@@ -58,15 +67,16 @@ def own_backend():
 
 
 def test_the_backend_over_a_mapping_holds_what_it_declares(own_backend):
-    """Over a dictionary: every promise to users and to many of them at once, but for URLs, which it does not have."""
+    """Over a dictionary: every promise to users and to many of them at once; of URLs, which it does not have, none is
+    called broken.
+    """
     backends = {}
 
     class Mappings(Target):
         def open(self, url):
-            backend = backends.setdefault(url, own_backend.MappingBackend({}))
-            return FileStore(backend, url=StoreURL.parse(url))
+            return FileStore(backends.setdefault(url, own_backend.MappingBackend({})))
 
-    report = run(Mappings("mapping://tests"), skip=["url"])
+    report = run(Mappings("mapping://tests"))
 
     assert [(f.id, f.did, f.saw) for f in report.of("broken")] == []
     assert len(report.of("held")) > 70

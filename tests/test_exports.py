@@ -50,6 +50,14 @@ def test_an_unknown_name_is_an_attribute_error():
         holdall.open_shop  # noqa: B018 - looking is the test
 
 
+@pytest.mark.parametrize("package", ["holdall.aio", "holdall.conformance", "holdall.server", "holdall.wrappers"])
+def test_the_names_of_a_package_are_listed(package):
+    """Whoever asks `dir`, as a completing shell does, sees each public name, also those that are not loaded yet."""
+    module = importlib.import_module(package)
+
+    assert set(module.__all__) - set(dir(module)) == set()
+
+
 def test_the_package_is_typed():
     """Type checkers find the marker of PEP 561."""
     assert SOURCE.with_name("py.typed").exists()
@@ -57,7 +65,7 @@ def test_the_package_is_typed():
 
 def test_every_all_is_true():
     """No module promises a name that it does not have."""
-    modules = [p for p in SOURCE.parent.glob("*.py") if p.name != "__init__.py"]
+    modules = [p for p in SOURCE.parent.glob("*.py") if p.name not in {"__init__.py", "__main__.py"}]
     for path in modules:
         module = importlib.import_module(f"holdall.{path.stem}")
         for name in getattr(module, "__all__", []):

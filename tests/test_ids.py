@@ -314,6 +314,25 @@ def test_a_bad_id_is_refused_before_the_backend_is_touched(method, bad):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (7, "cannot get a value of type int: a file id is text"),
+        ("x", "cannot get 'x': a file id is 'file-' followed by 1 to 128 of the characters A-Z a-z 0-9 _ -"),
+        (
+            "file-" + "0A" * 16,
+            f"cannot get 'file-{'0A' * 16}': the 32 hexadecimal digits of a file id are in lower case",
+        ),
+    ],
+)
+def test_a_bad_id_is_refused_with_the_rule_it_breaks(bad, told):
+    """Whoever passes a number, or an id that something put into capitals, is not told a rule that it keeps."""
+    with pytest.raises(InvalidFileId) as caught:
+        FileStore(fakes.Untouchable()).get(bad)
+
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("bad", BAD_IDS.values(), ids=BAD_IDS)
 def test_a_bad_cursor_is_refused_before_the_backend_is_touched(bad):
     """Text that can never be an id is no place in a listing."""

@@ -43,23 +43,21 @@ MESSAGES = {
     "memory://?max_byte=1": "unknown option 'max_byte' for memory://; did you mean 'max_bytes'? it has: max_bytes",
     "memory://?MAX_BYTES=1": "unknown option 'MAX_BYTES' for memory://; it has: max_bytes",
     "memory://?max_bytes=many": (
-        "option 'max_bytes' of memory:// cannot be 'many': could not parse value and unit from byte string"
+        "option 'max_bytes' of memory:// cannot be 'many': should be a size such as 64MiB, or a number of bytes"
     ),
     "memory://?max_bytes=0": "option 'max_bytes' of memory:// cannot be '0': should be greater than 0",
-    "memory://?max_bytes=1XB": "option 'max_bytes' of memory:// cannot be '1XB': could not interpret byte unit: XB",
+    "memory://?max_bytes=1XB": (
+        "option 'max_bytes' of memory:// cannot be '1XB': should be a size such as 64MiB, or a number of bytes"
+    ),
     "file:///nowhere?fsync=fasle": (
-        "option 'fsync' of file:// cannot be 'fasle': should be a valid boolean, unable to interpret input; "
-        "did you mean 'false'?"
+        "option 'fsync' of file:// cannot be 'fasle': should be true or false; did you mean 'false'?"
     ),
     "fake://?level=hihg": "option 'level' of fake:// cannot be 'hihg': should be 'low' or 'high'; did you mean 'high'?",
     "fake://?colour=Gren": "option 'colour' of fake:// cannot be 'Gren': should be 'red' or 'green'; did you mean 'green'?",
-    "fake://?retries=x": (
-        "option 'retries' of fake:// cannot be 'x': should be a valid integer, unable to parse string as an integer"
-    ),
+    "fake://?retries=x": ("option 'retries' of fake:// cannot be 'x': should be a whole number"),
     "fake://?retries=-1": "option 'retries' of fake:// cannot be '-1': should be greater than or equal to 0",
     "fake://?retries=http://u:Zq7pw@x": (
-        "option 'retries' of fake:// cannot be 'http://u:***@x': "
-        "should be a valid integer, unable to parse string as an integer"
+        "option 'retries' of fake:// cannot be 'http://u:***@x': should be a whole number"
     ),
     "fake://?pin_token=123": "option 'pin_token' of fake://: Value should have at least 6 items after validation, not 3",
     "fake://?passphrase=Zq7%20pass": "option 'passphrase' of fake://: it is not accepted",

@@ -385,3 +385,10 @@ def test_a_store_tells_what_it_is(backend):
     assert (store.url, store.max_bytes, store.backend) == (url, 7, backend)
     assert store.capabilities == backend.capabilities
     assert repr(store) == "<FileStore fake://u:***@host>"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.5, True, "60", None])
+def test_a_signed_url_has_a_time_that_can_be(seconds):
+    """Whatever the storage makes of it, a time that is none is refused before it is asked."""
+    with pytest.raises(InvalidRequest, match="expires_in must be"):
+        FileStore(fakes.Untouchable()).signed_url("file-a", seconds)

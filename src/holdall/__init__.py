@@ -6,8 +6,10 @@
 >>> store.get_content(file.id)
 b'hello'
 
-The names below are the whole public interface; `holdall.backend` is the one for authors of backends.
-They are loaded when first used, so that `import holdall` costs next to nothing.
+The names below are all that most applications need. Besides them, `holdall.backend` is for authors of backends,
+`holdall.conformance` tests what they have written, `holdall.wrappers` puts something around a backend, and
+`holdall.server` speaks the Files API over HTTP.
+The names are loaded when first used, so that `import holdall` costs next to nothing.
 """
 
 from __future__ import annotations

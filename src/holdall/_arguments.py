@@ -146,20 +146,25 @@ def lifetime(value: Any) -> int | None:
     """How long a file lives, in whole seconds."""
     if value is None:
         return None
-    whole = seconds("expires_after", value)
-    if whole < 1 or whole != int(whole):
-        raise InvalidRequest(f"expires_after must be a whole number of seconds, 1 or more, not {_shown(value)}")
+    whole = seconds("expires_after", value, least=1)
+    if whole != int(whole):
+        raise InvalidRequest(f"expires_after must be a whole number of seconds, not {_shown(value)}")
     return int(whole)
 
 
-def seconds(name: str, value: Any) -> float:
+def seconds(name: str, value: Any, *, least: int = 0) -> float:
     """A span of time, in seconds."""
     number = value.total_seconds() if isinstance(value, dt.timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= _LONGEST_SECONDS:
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not least <= number <= _LONGEST_SECONDS:
         raise InvalidRequest(
-            f"{name} must be seconds, from 0 to {_LONGEST_SECONDS}, or a timedelta, not {_shown(value)}"
+            f"{name} must be seconds, from {least} to {_LONGEST_SECONDS}, or a timedelta, not {_shown(value)}"
         )
     return float(number)
+
+
+def validity(value: Any) -> int:
+    """How long a signed URL is valid, in seconds."""
+    return _whole("expires_in", value, 1)
 
 
 def page_limit(value: Any) -> int | None:

@@ -147,6 +147,7 @@ class Backend(ABC):
     capabilities: Capability = Capability(0)
     """What this instance promises; may depend on its options."""
     limits: Limits = Limits()
+    """What fits; the caller refuses what does not before the backend is asked [caps.limits_are_real]."""
     quick: bool = False
     """Whether reads of small things take microseconds, as from memory: on an event loop they are then done in place,
     without a thread, for entries that were read before."""
@@ -195,8 +196,7 @@ class Backend(ABC):
         on demand [content.streams_down_bounded_memory], has a position of its own [content.independent_readers], and
         releases what it holds when it is closed or dropped [content.early_close_releases].
         `FileNotFound` if there are no bytes for this id; the caller then looks at the metadata to tell a delete from a
-        loss. A stream that is open
-        when the entry is removed either delivers the right bytes or raises `FileNotFound`
+        loss. A stream that is open when the entry is removed either delivers the right bytes or raises `FileNotFound`
         [delete.open_reader_defined].
         """
 

@@ -70,13 +70,16 @@ def check_id(file_id: object, operation: str) -> str:
     """The id itself, if it is one; otherwise `InvalidFileId`, before anything looks at the storage."""
     if is_valid(file_id):
         return str(file_id)
-    shown = repr(file_id if isinstance(file_id, str) else type(file_id).__name__)
+    shown = repr(file_id) if isinstance(file_id, str) else f"a value of type {type(file_id).__name__}"
     if len(shown) > _SHOWN_CHARACTERS:
         shown = shown[:_SHOWN_CHARACTERS] + "…'"
-    raise InvalidFileId(
-        f"cannot {operation} {shown}: a file id is 'file-' followed by 1 to 128 of the characters A-Z a-z 0-9 _ -",
-        operation=operation,
-    )
+    if not isinstance(file_id, str):
+        why = "a file id is text"
+    elif _MINTED_RECASED(file_id):
+        why = "the 32 hexadecimal digits of a file id are in lower case"
+    else:
+        why = "a file id is 'file-' followed by 1 to 128 of the characters A-Z a-z 0-9 _ -"
+    raise InvalidFileId(f"cannot {operation} {shown}: {why}", operation=operation)
 
 
 def has_minted_form(file_id: str) -> bool:

@@ -16,7 +16,7 @@ from holdall.options import split_options
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
-__all__ = ["ENVIRONMENT_VARIABLE", "default_url", "open_store"]
+__all__ = ["ENVIRONMENT_VARIABLE", "as_text", "default_url", "open_store"]
 
 ENVIRONMENT_VARIABLE = "HOLDALL_STORE"
 
@@ -44,14 +44,12 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     parsed = url if isinstance(url, StoreURL) else default_url() if url is None else StoreURL.parse(url)
     backend_class = registry.load(parsed.scheme)
     given = {name: value for name, value in {**parsed.query, **options}.items() if value is not None}
-    parsed = parsed.with_options({name: _as_text(value) for name, value in options.items()})
+    parsed = parsed.with_options({name: as_text(value) for name, value in options.items()})
     try:
         store_options, backend_options = split_options(parsed.scheme, given, backend_class.options_for(parsed))
         # As the options understood them: a number of seconds is written as the span of time it stands for.
         read = dict(store_options) | dict(backend_options)
-        parsed = parsed.with_options(
-            {n: _as_text(read[n]) for n, v in options.items() if not isinstance(v, str | None)}
-        )
+        parsed = parsed.with_options({n: as_text(read[n]) for n, v in options.items() if not isinstance(v, str | None)})
         with Guard(str(parsed), "open"):
             backend = backend_class.from_url(parsed, backend_options)
     except HoldallError as error:
@@ -61,7 +59,7 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     return FileStore(backend, url=parsed, max_bytes=int(store_options.max_bytes))
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """An option's value as it stands in a URL: what reads back as the same value."""
     secret = getattr(value, "get_secret_value", None)
     plain = secret() if secret else pydantic_core.to_jsonable_python(value, fallback=str)

@@ -20,6 +20,15 @@ DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 _SHOWN_CHARACTERS = 100
 _SECRET_TYPES = (SecretStr, SecretBytes)
 _OWN_WORDS = frozenset({"value_error", "assertion_error"})
+# pydantic's words for these are about its reading, and do not say what to write.
+_WORDS = {
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "float_parsing": "should be a number",
+    "byte_size": "should be a size such as 64MiB, or a number of bytes",
+    "byte_size_unit": "should be a size such as 64MiB, or a number of bytes",
+}
 
 
 class StoreOptions(BackendOptions):
@@ -85,14 +94,18 @@ def _ill_typed(scheme: str, error: ValidationError, backend_options: type[Backen
     annotation = fields[name].annotation if name in fields else None
     if is_secret_name(name):
         # The words of a validator of the backend's own may quote the value.
-        why = "it is not accepted" if first["type"] in _OWN_WORDS else _without_prefix(first["msg"])
+        why = "it is not accepted" if first["type"] in _OWN_WORDS else _why(first)
         return f"option {name!r} of {scheme}://: {why}"
     shown = without_passwords(repr(first["input"]))
     if len(shown) > _SHOWN_CHARACTERS:
         shown = shown[:_SHOWN_CHARACTERS] + "…"
     meant = nearest(str(first["input"]).lower(), _choices(first["type"], annotation))
     hint = f"; did you mean {meant!r}?" if meant else ""
-    return f"option {name!r} of {scheme}:// cannot be {shown}: {_without_prefix(first['msg'])}{hint}"
+    return f"option {name!r} of {scheme}:// cannot be {shown}: {_why(first)}{hint}"
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    return _WORDS.get(error["type"]) or _without_prefix(error["msg"])
 
 
 def _without_prefix(message: str) -> str:

@@ -12,12 +12,12 @@ from holdall.backend import Backend, BackendOptions
 from holdall.errors import PluginLoadError, UnknownScheme
 from holdall.options import nearest
 
-__all__ = ["NAMESPACE", "BackendInfo", "installed", "load"]
+__all__ = ["NAMESPACE", "SUPPLIERS", "BackendInfo", "installed", "load"]
 
 NAMESPACE = "holdall.backends"
 
 # Which package to install for a scheme that is not there.
-_SUPPLIERS = {
+SUPPLIERS = {
     "s3": "holdall-s3",
     "s3+obstore": "holdall-obstore",
     "gs+obstore": "holdall-obstore",
@@ -125,7 +125,7 @@ def _package(point: importlib.metadata.EntryPoint) -> str:
 def _unknown(scheme: str) -> str:
     known = sorted({p.name for p in _entry_points()})
     meant = nearest(scheme, known)
-    supplier = _SUPPLIERS.get(scheme)
+    supplier = SUPPLIERS.get(scheme)
     if supplier is None and scheme.startswith("fsspec+"):
         supplier = "holdall-fsspec"
     parts = [f"no installed backend has the scheme {scheme}://"]
@@ -133,7 +133,7 @@ def _unknown(scheme: str) -> str:
         parts.append(f"pip install {supplier} supplies it")
     elif meant:
         parts.append(f"did you mean {meant}://?")
-    elif (other := nearest(scheme, _SUPPLIERS)) is not None:
-        parts.append(f"did you mean {other}:// (pip install {_SUPPLIERS[other]})?")
+    elif (other := nearest(scheme, SUPPLIERS)) is not None:
+        parts.append(f"did you mean {other}:// (pip install {SUPPLIERS[other]})?")
     parts.append(f"installed: {', '.join(known)}")
     return "; ".join(parts)

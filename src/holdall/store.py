@@ -124,10 +124,10 @@ class FileStore:
 
         `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It
         is read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
-        characters. `purpose` is a `FilePurpose`, its text, or a purpose of the caller's own. `max_bytes` replaces the
-        store's limit. `expires_after` is in whole seconds, counted from `created_at`. `metadata` is a JSON object, at
-        most 64 KiB as compact JSON. `expected_bytes` and `expected_sha256` (hexadecimal) are compared with what was
-        read.
+        characters. `purpose` is a `FilePurpose`, its text, or a purpose of the caller's own: 1 to 64 visible ASCII
+        characters. `max_bytes` replaces the store's limit. `expires_after` is in whole seconds, counted from
+        `created_at`. `content_type` is 1 to 255 visible ASCII characters. `metadata` is a JSON object, at most 64 KiB
+        as compact JSON. `expected_bytes` and `expected_sha256` (hexadecimal) are compared with what was read.
 
         Raises `InvalidRequest` before anything is read, `FileTooLarge`, and `IntegrityError`.
         """
@@ -283,7 +283,12 @@ class FileStore:
             return self._backend.local_path(file_id)
 
     def signed_url(self, file_id: str, expires_in: int) -> str:
-        """A URL from which anybody can read the bytes for `expires_in` seconds. `NotSupported` where there is none."""
+        """A URL from which anybody can read the bytes for `expires_in` seconds. `NotSupported` where there is none.
+
+        `expires_in` is a whole number, 1 or more; a storage may have a most, as S3 has 7 days. `InvalidRequest` if it
+        is none. The URL may be valid longer than the file: the storage knows nothing of `expires_at`.
+        """
+        expires_in = arguments.validity(expires_in)
         self._get(file_id, "signed_url")
         with Guard(self._name, "signed_url", file_id):
             return self._backend.signed_url(file_id, expires_in)

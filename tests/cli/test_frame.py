@@ -28,6 +28,20 @@ def test_help_names_every_command(run):
     assert listed[:10] == ["put", "get", "cat", "rm", "ls", "stat", "verify", "sweep", "copy", "backends"]
 
 
+def test_help_tells_each_command_whole(run):
+    """What a command is for is short enough for its line: none ends in an ellipsis."""
+    for arguments in (["--help"], ["plugin", "--help"]):
+        assert "..." not in run(*arguments).text.partition("Commands:")[2]
+
+
+def test_it_runs_as_a_module():
+    """`python -m holdall` is the program, for who has it in no path."""
+    command = [sys.executable, "-m", "holdall", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (0, f"holdall {holdall.__version__}\n")
+
+
 def test_without_a_command_it_shows_the_help_and_fails(run):
     """A script whose command was lost in an empty variable does not go on as if all were well."""
     done = run()
@@ -121,6 +135,7 @@ def test_an_empty_url_is_an_error(run):
         (["ls", "--order", "up"], ["asc", "desc"]),
         (["put"], ["PATH", "holdall put --help"]),
         (["lss"], ["lss", "ls"]),
+        (["plugin"], ["Missing command", "holdall plugin --help"]),
         (["ls", "--colour"], ["--colour"]),
         (["sweep", "--older-than", "soon"], ["--older-than", "1h30m"]),
         (["put", "x", "--expires-after", "1y"], ["--expires-after"]),

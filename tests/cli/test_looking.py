@@ -233,6 +233,29 @@ def test_backends_shows_a_broken_one_with_the_reason(run, monkeypatch):
     assert broken.problem == run("backends", "--json").json[0]["problem"]
 
 
+def test_backends_explains_the_options_of_a_scheme(run):
+    """`backends file`, or a URL, gives each option with its default as it would stand in a URL, and what it means."""
+    done = run("backends", "file")
+
+    assert done.code == 0
+    assert done.text.splitlines()[0].split() == ["OPTION", "DEFAULT", "MEANING"]
+    assert re.search(r"^fsync +true +wait for the disk", done.text, flags=re.MULTILINE)
+    assert re.search(r"^max_bytes +512MiB +largest file", done.text, flags=re.MULTILINE)
+    assert done.text == run("backends", "file:///var/lib/files").text
+    by_name = {option["name"]: option for option in run("backends", "memory", "--json").json}
+    assert by_name == {
+        "max_bytes": {"name": "max_bytes", "default": "512MiB", "description": "largest file, such as 1GiB"}
+    }
+
+
+def test_backends_of_an_unknown_scheme_is_wrong_usage(run):
+    """The error is the one that opening such a store gives."""
+    done = run("backends", "fil")
+
+    assert (done.code, done.text) == (2, "")
+    assert "did you mean file://?" in done.errors
+
+
 # sizes, times and spans
 
 

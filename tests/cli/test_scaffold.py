@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
+from tests._markdown import ROOT
 
+from holdall import registry
 from holdall.cli.scaffold import write_plugin
 from holdall.errors import InvalidRequest
 
@@ -35,7 +38,7 @@ def program(folder, environment, *command):
 
 @pytest.mark.parametrize(("name", "scheme"), [("demo", None), ("two-words", "tw+driver")])
 def test_generated_distribution_passes_the_suite_as_it_is(tmp_path, name, scheme):
-    """Installed, its own tests pass, and `holdall conformance` calls it conformant."""
+    """Installed, its own tests pass, as many as the guide says, and `holdall conformance` calls it conformant."""
     folder = write_plugin(name, scheme, tmp_path)
     environment = install(folder)
 
@@ -44,6 +47,10 @@ def test_generated_distribution_passes_the_suite_as_it_is(tmp_path, name, scheme
 
     assert tests.returncode == 0, tests.stdout
     assert "BROKEN" not in tests.stdout
+    guide = (ROOT / "docs/guide/plugin-authors.md").read_text(encoding="utf-8")
+    *_, verdict, counts = tests.stdout.splitlines()
+    assert re.sub(r"\(.*?\)", "(…)", verdict) in guide
+    assert counts.partition(" in ")[0] in guide
     assert suite.returncode == 0, suite.stdout
     assert ": CONFORMANT" in suite.stdout.splitlines()[-1]
 
@@ -97,6 +104,15 @@ def test_name_that_cannot_be_one_is_refused(tmp_path, name):
     """Names become folders, modules and classes."""
     with pytest.raises(InvalidRequest):
         write_plugin(name, None, tmp_path)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_scheme_of_a_plugin_that_is_not_installed_is_refused(tmp_path, monkeypatch):
+    """It would break both wherever that is installed, too."""
+    monkeypatch.setattr(registry, "installed", list)
+    with pytest.raises(InvalidRequest, match="sftp:// belongs to holdall-fsspec; choose another with --scheme"):
+        write_plugin("sftp", None, tmp_path)
 
     assert os.listdir(tmp_path) == []
 

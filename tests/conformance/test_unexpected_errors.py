@@ -60,6 +60,14 @@ class Opening(Target):
         return FileStore(self.kind(StoreURL.parse(url).path))
 
 
+def test_a_store_without_a_url_is_not_blamed_for_its_options():
+    """What a URL promises is not checked where the target's stores have none; everything else is."""
+    report = run(Opening(MemoryBackend), only=["url.roundtrip", "url.unknown_option_rejected_with_suggestion"])
+
+    assert [finding.status for finding in report.findings] == ["not checked", "not checked"]
+    assert {finding.reason for finding in report.findings} == {"the target opens stores that have no url"}
+
+
 def test_the_line_of_the_check_is_shown_with_the_values_of_its_names():
     """What was done is the line that raised, and the numbers in it."""
     [finding] = run(Opening(KeepsLittle), only=["content.roundtrip_boundary_sizes"]).findings

@@ -36,7 +36,8 @@ def environment(tmp_path):
     (folder / "lossy.py").write_text(BROKEN)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: holdall-lossy\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[holdall.backends]\nlossy = lossy:Backend\n")
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def holdall_conformance(environment, *arguments):
@@ -73,6 +74,8 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
         (["nonsense://"], "nonsense"),
         ([], "which store"),
         (["memory://?fsycn=1"], "fsycn"),
+        (["memory://", "--only", "list.empty", "--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml"),
+        (["memory://", "--only", "list.empty", "--json", "/"], "--json: / cannot be a file"),
     ],
 )
 def test_wrong_use_exits_with_2_and_names_the_mistake(environment, arguments, word):
@@ -206,7 +209,17 @@ def test_pytest_without_a_url_says_what_is_missing(pytester):
     result = pytester.runpytest_subprocess("--pyargs", "holdall.conformance", "--holdall-only", "list.empty")
 
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*--holdall-url URL*"])
+    result.stderr.fnmatch_lines(["*--holdall-url URL*"])
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "memory://?fsycn=1", __file__], ids=["scheme", "option", "place"])
+def test_pytest_on_a_url_that_cannot_be_opened_blames_the_url(pytester, url):
+    """One error of usage, that says what is wrong with the URL; no promise is called broken."""
+    result = pytester.runpytest_subprocess("--pyargs", "holdall.conformance", "--holdall-url", url)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *" + {"n": "nonsense://", "m": "fsycn", "/": "not a directory"}[url[0]] + "*"])
+    result.stdout.no_fnmatch_line("*BROKEN*")
 
 
 SUBCLASS = """

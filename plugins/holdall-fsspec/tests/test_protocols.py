@@ -158,6 +158,15 @@ def test_arguments_of_the_constructor_are_options_with_its_types():
     assert given("fsspec+fake://x?plain=12")["plain"] == 12
 
 
+def test_every_option_is_described():
+    """`holdall backends fsspec+fake` says of each option what it is, also of those that are the constructor's."""
+    url = StoreURL.parse("fsspec+fake://x?opt.other=1")
+    described = {n: f.description for n, f in FsspecBackend.options_for(url).model_fields.items()}
+
+    assert described["plain"] == described["opt.other"] == "as the constructor of FakeFileSystem has it"
+    assert all(described.values())
+
+
 def test_an_option_given_in_python_is_kept_and_stands_in_the_url():
     """`store.url` opens the same store again, also with an option that is no text."""
     with holdall.open_store("fsspec+fake://x", plain={"a": 1}, number=4) as store:

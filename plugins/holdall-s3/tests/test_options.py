@@ -53,8 +53,8 @@ def test_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3:///prefix", "no name of a bucket"),
-        ("s3://b", "no name of a bucket"),
+        ("s3:///prefix", "names no bucket; write s3://bucket/prefix"),
+        ("s3://b", "'b' is no name of a bucket, which has 3 to 63 of"),
         ("s3://bucket:9000/p", "endpoint_url"),
         ("s3://key:password@bucket/p", "key=…&secret=…"),
         ("s3://bucket/a//b", "empty segment"),

@@ -69,7 +69,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Keep uploaded files, each with its metadata, on any storage you can name by URL.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no such file.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no such file, 130 interrupted.",
 )
 
 

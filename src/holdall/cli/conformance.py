@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -41,16 +42,20 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
     list_: Annotated[bool, typer.Option("--list", help="Print all promises, and test nothing.")] = False,
     _debug: Debug = False,
 ) -> None:
-    """Test a store against every promise, below a new location under URL.
+    """Test whether a storage keeps every promise.
 
-    Touches nothing that is there already, and removes every file it made. The last line is the verdict.
-    Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
+    Works below new locations under URL, touches nothing that is there already, and removes every file it made. The last
+    line is the verdict. Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
     """
     if list_:
         _print_promises(_split(only), _split(skip), level)
         return
     if url is None:
         raise typer.BadParameter("say which store to test, such as file:///tmp/x; --list prints the promises")
+    for option, path in (("--json", json), ("--markdown", markdown), ("--junit", junit)):
+        # Now, and not after minutes, when the report would be lost.
+        if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+            raise typer.BadParameter(f"{path} cannot be a file; name one in a folder that exists", param_hint=option)
     from holdall.conformance import run  # noqa: PLC0415
     from holdall.conformance._runner import read_xfails  # noqa: PLC0415
 
@@ -66,11 +71,11 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
             large=large,
             on_finding=on_finding,
         )
+    if json != "-":
+        print_report(report)
     for path, text in ((json, report.to_json), (markdown, report.to_markdown), (junit, report.to_junit)):
         if path is not None:
             _write(path, text())
-    if json != "-":
-        print_report(report)
     raise typer.Exit(report.exit_code)
 
 

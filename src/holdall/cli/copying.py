@@ -21,11 +21,11 @@ def copy(
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Copy all files of a store to another, keeping ids and metadata.
+    """Copy all files of a store to another.
 
-    Each is read back and compared by its SHA-256. Run it again to resume: what is there and sound is skipped. A
-    different file under the same id is never replaced. Exits with 1 if a file could not be copied. With --json: an
-    object with ok, copied, skipped, expired, bytes and failures.
+    They keep their ids and metadata. Each is read back and compared by its SHA-256. Run it again to resume: what is
+    there and sound is skipped. A different file under the same id is never replaced. Exits with 1 if a file could not
+    be copied. With --json: an object with ok, copied, skipped, expired, bytes and failures.
     """
     from holdall.transfer import copy_store  # noqa: PLC0415
 

@@ -14,16 +14,22 @@ __all__: list[str] = []
 
 @app.command()
 def key(
-    tenant: Annotated[str, typer.Argument(help="Whose files the key gives access to: a-z, 0-9 and '-'.")],
+    tenant: Annotated[
+        str,
+        typer.Argument(
+            metavar="TENANT", help="Whose files the key gives access to: 1 to 32 of a-z, 0-9 and, within, '-'."
+        ),
+    ],
     file: Annotated[
         str | None, typer.Option("--file", "-f", metavar="PATH", help="The file of keys to add it to; made if absent.")
     ] = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Make an API key for a tenant of the server, and print it: it is kept nowhere.
+    """Make an API key for a tenant of the server.
 
-    A file of keys holds only hashes of them. Without --file, what belongs into it is printed below the key.
+    It is printed, and kept nowhere: a file of keys holds only hashes of them. Without --file, what belongs into it is
+    printed below the key.
     """
     from holdall.server._keys import add_line, new_key  # noqa: PLC0415
 

@@ -1,9 +1,11 @@
-"""`backends`: which storages can be used."""
+"""`backends`: which storages can be used, and with which options."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from holdall.cli._app import Debug, Json, app
 from holdall.cli._output import print_json, print_line, print_table
@@ -13,25 +15,72 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def backends(json: Json = False, _debug: Debug = False) -> None:
-    """Show the installed backends and the options of their URLs; of a broken one, why.
+def backends(
+    scheme: Annotated[
+        str | None, typer.Argument(metavar="SCHEME", help="Such as s3, or a URL; explain its options.")
+    ] = None,
+    json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Show which storages can be used, and their options.
 
-    With --json: an array of objects with scheme, package, target, options, capabilities and problem. The options are
-    then all that its URLs take. Capabilities are null where they depend on the options.
+    Without SCHEME: the installed backends, and why one that is broken does not load. With --json: an array of objects
+    with scheme, package, target, options, capabilities and problem. The options are then all that its URLs take.
+    Capabilities are null where they depend on the options.
+
+    With SCHEME: each option of its URLs. With --json: an array of objects with name, default and description.
     """
     from holdall.options import StoreOptions  # noqa: PLC0415
     from holdall.registry import installed  # noqa: PLC0415
 
+    if scheme is not None:
+        _explain(scheme, json=json)
+        return
     common = StoreOptions.model_fields
     infos = installed()
     if json:
         print_json([_as_json(info, common) for info in infos])
         return
-    columns, rows = ("SCHEME", "PACKAGE", "OPTIONS", "STATE"), [_row(info) for info in infos]
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    print_table(columns, rows, widths)
+    _print_columns(("SCHEME", "PACKAGE", "OPTIONS", "STATE"), [_row(info) for info in infos])
     for name, field in common.items():
         print_line(f"Every URL takes {name} as well: {field.description}.")
+
+
+def _explain(scheme: str, *, json: bool) -> None:
+    from holdall.options import StoreOptions  # noqa: PLC0415
+    from holdall.registry import load  # noqa: PLC0415
+    from holdall.url import StoreURL  # noqa: PLC0415
+
+    url = StoreURL.parse(scheme if "://" in scheme else f"{scheme}://")
+    fields = {**load(url.scheme).options_for(url).model_fields, **StoreOptions.model_fields}
+    options = [
+        {"name": name, "default": _default(field.default), "description": field.description}
+        for name, field in sorted(fields.items())
+    ]
+    if json:
+        print_json(options)
+    else:
+        _print_columns(("OPTION", "DEFAULT", "MEANING"), [tuple(v or "-" for v in each.values()) for each in options])
+
+
+def _default(value: Any) -> str | None:
+    """As it would stand in a URL; None if what happens without the option is not said by a value."""
+    from pydantic import ByteSize  # noqa: PLC0415
+    from pydantic_core import PydanticUndefined  # noqa: PLC0415
+
+    from holdall.opening import as_text  # noqa: PLC0415
+
+    if value is PydanticUndefined:
+        return None
+    for power, unit in enumerate(("GiB", "MiB", "KiB")):
+        if isinstance(value, ByteSize) and value and value % 1024 ** (3 - power) == 0:
+            return f"{value // 1024 ** (3 - power)}{unit}"
+    return as_text(value)
+
+
+def _print_columns(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    print_table(columns, rows, widths)
 
 
 def _row(info: BackendInfo) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from holdall.cli._app import Debug, app
 from holdall.cli._output import print_line
 from holdall.errors import InvalidRequest
 
-plugin = typer.Typer(help="Write a backend of your own.", no_args_is_help=True, rich_markup_mode=None)
+plugin = typer.Typer(help="Write a backend of your own.", rich_markup_mode=None)
 app.add_typer(plugin, name="plugin")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -37,9 +37,9 @@ def new(
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the new folder goes.")] = Path(),
     _debug: Debug = False,
 ) -> None:
-    """Write a new backend: a folder that installs and passes the conformance suite as it is.
+    """Write a new backend, ready to install.
 
-    Nothing is ever overwritten.
+    It is a folder that passes the conformance suite as it is. Nothing is ever overwritten.
     """
     folder = write_plugin(name, scheme, into)
     print_line(f"Wrote {folder}/. Next:")
@@ -95,11 +95,12 @@ def _exists(folder: Path) -> InvalidRequest:
 
 
 def _refuse_taken(scheme: str) -> None:
-    from holdall.registry import installed  # noqa: PLC0415
+    from holdall.registry import SUPPLIERS, installed  # noqa: PLC0415
 
-    for info in installed():
-        if info.scheme == scheme:
-            raise InvalidRequest(f"{scheme}:// belongs to {info.package}; choose another with --scheme")
+    # Also of a package that is not installed here: wherever both are, neither would load.
+    taken = SUPPLIERS | {info.scheme: info.package for info in installed()}
+    if scheme in taken:
+        raise InvalidRequest(f"{scheme}:// belongs to {taken[scheme]}; choose another with --scheme")
 
 
 def _template(name: str) -> str:

@@ -32,7 +32,7 @@ class _LogFormat(enum.StrEnum):
 def serve(
     ctx: typer.Context,
     *,
-    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The store; by default that of --store.")] = None,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="The store; by default that of --store.")] = None,
     host: Annotated[
         str, typer.Option("--host", envvar="HOLDALL_SERVE_HOST", help="The address to listen on.")
     ] = "127.0.0.1",
@@ -99,10 +99,10 @@ def serve(
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Serve the Files API over HTTP until interrupted; the official SDK needs nothing but base_url.
+    """Serve the Files API over HTTP until interrupted.
 
-    API keys come from $HOLDALL_API_KEYS and from the file $HOLDALL_API_KEYS_FILE, which `holdall key` writes.
-    Without any, it listens on this machine only.
+    The official SDK needs nothing but base_url. API keys come from $HOLDALL_API_KEYS and from the file
+    $HOLDALL_API_KEYS_FILE, which `holdall key` writes. Without any, it listens on this machine only.
     """
     try:
         from holdall.cli import _serving as serving  # noqa: PLC0415
@@ -158,8 +158,6 @@ def _errors_logged() -> Iterator[None]:
     try:
         yield
     except HoldallError as error:
-        import logging  # noqa: PLC0415
-
         logging.getLogger("holdall.server").critical("%s", error)
         raise typer.Exit(_errors.exit_code(error)) from error
 

@@ -32,10 +32,11 @@ def verify(
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Read every file whole and compare it with its size and SHA-256.
+    """Read every file, and find those that are damaged.
 
-    Exits with 1 if a file is damaged. Leftovers of writes that died are listed; they are no damage, and `sweep`
-    removes them. With --json: an object with ok, files, bytes, problems and leftovers.
+    Each is compared with its size and SHA-256, and nothing is changed. Exits with 1 if a file is damaged. Leftovers of
+    writes that died are listed; they are no damage, and `sweep` removes them. With --json: an object with ok, files,
+    bytes, problems and leftovers.
     """
     grace = parse_duration("--older-than", older_than)
     with open_files(ctx, store) as files, progress("verify") as advance:

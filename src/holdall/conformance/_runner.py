@@ -22,7 +22,7 @@ from holdall.errors import HoldallError, InvalidRequest, StorageUnavailable
 from holdall.options import nearest
 from holdall.url import StoreURL
 
-__all__ = ["read_xfails", "run", "run_check", "select"]
+__all__ = ["describe", "read_xfails", "run", "run_check", "select"]
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def run(
     checks = select(only=only, skip=skip, level=level)
     _known(xfails)
     settings = Settings(seed=seed, max_examples=max_examples, large=large)
-    url, backend, capabilities = _describe(target, settings)
+    url, backend, capabilities = describe(target, settings)
     findings: list[Finding] = []
     for number, check in enumerate(checks, 1):
         finding = run_check(check, target, settings, xfail=xfails.get(check.id))
@@ -64,8 +64,11 @@ def run(
     return Report(url, tuple(findings), seed, backend, capabilities)
 
 
-def _describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
-    """Opens the store once, so that a wrong URL is an error of the call and not of every check."""
+def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
+    """The URL without its secrets, the backend's class, and what it declares.
+
+    Opens the store once, so that a wrong URL is an error of the call and not of every check.
+    """
 
     def look() -> tuple[str, str, tuple[str, ...]] | Exception:
         kit = Kit(target, settings)

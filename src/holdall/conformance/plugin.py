@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from holdall.conformance._report import Finding
 
-__all__ = ["keep_finding", "settings_of"]
+__all__ = ["keep_finding", "settings_of", "url_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Options:
 
 _OPTIONS = pytest.StashKey[Options]()
 _FINDING = pytest.StashKey["Finding"]()
+_WRONG_URL = pytest.StashKey[str | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,11 +94,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from holdall.conformance._runner import select  # noqa: PLC0415 - only when the suite runs
 
     options = settings_of(config)
+    # Not in a process of pytest-xdist's, which takes an error at this moment for a crash: there each test tells it.
+    alone = not hasattr(config, "workerinput") and not config.option.collectonly
+    if alone and any(hasattr(getattr(item, "cls", None), "holdall_from_option") for item in ours):
+        url_of(config)
     chosen = {c.id for c in _usage(select, only=options.only, skip=options.skip, level=options.level)}
     left_out = [item for item in ours if _check_id(item) not in chosen]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def url_of(config: pytest.Config) -> str:
+    """The URL of the command line. A store that cannot be opened is a wrong option, not a broken promise."""
+    from holdall.conformance._kit import Settings  # noqa: PLC0415 - only when the suite runs
+    from holdall.conformance._runner import describe  # noqa: PLC0415
+    from holdall.conformance._target import Target  # noqa: PLC0415
+    from holdall.errors import HoldallError  # noqa: PLC0415
+
+    options = settings_of(config)
+    if not options.url:
+        raise pytest.UsageError("say which store to test: --holdall-url URL")
+    if _WRONG_URL not in config.stash:
+        config.stash[_WRONG_URL] = None
+        try:
+            describe(Target(options.url), Settings(options.seed, options.max_examples, options.large))
+        except HoldallError as error:
+            config.stash[_WRONG_URL] = str(error)
+    if wrong := config.stash[_WRONG_URL]:
+        raise pytest.UsageError(wrong)
+    return options.url
 
 
 def _check_id(item: pytest.Item) -> str | None:

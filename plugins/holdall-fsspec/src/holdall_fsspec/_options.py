@@ -65,7 +65,7 @@ def options_for(protocol: Protocol, url: StoreURL) -> type[FsspecOptions]:
     """The model of the options of this URL: each argument that can be written as a text, and each `opt.NAME` it has."""
     known, is_open = _arguments(protocol.cls)
     fields: dict[str, Any] = {
-        name: _field(parameter)
+        name: _field(parameter, protocol)
         for name, parameter in known.items()
         # What is the store's, the backend's or pydantic's own name can be reached by its prefix.
         if name not in FsspecOptions.model_fields
@@ -94,14 +94,14 @@ def arguments(options: BackendOptions) -> dict[str, Any]:
 def _prefixed(name: str, known: dict[str, inspect.Parameter], protocol: Protocol, *, is_open: bool) -> Any:
     bare = name.removeprefix(PREFIX)
     if bare in known:
-        return _field(known[bare])
+        return _field(known[bare], protocol)
     if bare in _NOT_OPTIONS | _ADDRESS or not bare.isidentifier():
         raise InvalidStoreURL(f"{bare!r} of {protocol.name} cannot be set by an option")
     if not is_open:
         meant = nearest(bare, known)
         hint = f"; did you mean {meant!r}?" if meant else ""
         raise InvalidStoreURL(f"unknown option {name!r} for {protocol.name}{hint}; it has: {', '.join(sorted(known))}")
-    return (_Loose, None)
+    return (_Loose, Field(default=None, description=_described(protocol)))
 
 
 def _arguments(cls: type[AbstractFileSystem]) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -145,12 +145,17 @@ _SIMPLE: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool
 _WRAPPED = re.compile(r"(?:typing\.)?Optional\[(.*)\]|(?:typing\.)?Union\[(.*), *None(?:Type)?\]")
 
 
-def _field(parameter: inspect.Parameter) -> Any:
+def _described(protocol: Protocol) -> str:
+    return f"as the constructor of {protocol.cls.__name__} has it"
+
+
+def _field(parameter: inspect.Parameter, protocol: Protocol) -> Any:
     default = ... if parameter.default is parameter.empty else None
     kind = next(_kinds(parameter), None)
     if kind is None:
         kind = str if _is_text(parameter.name) else _Loose
-    return (kind | None if isinstance(kind, type) else kind, default)
+    field = Field(default=default, description=_described(protocol))
+    return (kind | None if isinstance(kind, type) else kind, field)
 
 
 def _kinds(parameter: inspect.Parameter) -> Iterator[type]:

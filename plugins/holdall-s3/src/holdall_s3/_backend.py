@@ -76,10 +76,14 @@ class S3Backend(Backend):
             )
         if url.port is not None:
             raise InvalidStoreURL(f"{url}: a bucket has no port; name the server with ?endpoint_url=http://host:port")
+        if not url.host:
+            raise InvalidStoreURL(
+                f"{url} names no bucket; write s3://bucket/prefix, and name the server with ?endpoint_url=…"
+            )
         if not _BUCKET(url.host):
             raise InvalidStoreURL(
-                f"{url}: {url.host!r} is no name of a bucket; write s3://bucket/prefix, "
-                "and name the server with ?endpoint_url=…"
+                f"{url}: {url.host!r} is no name of a bucket, which has 3 to 63 of A-Z a-z 0-9 . _ -, with a letter or "
+                "digit at both ends; name the server with ?endpoint_url=…"
             )
         return cls(url.host, url.path, options)
 

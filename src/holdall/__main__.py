@@ -1,0 +1,9 @@
+"""`python -m holdall`."""
+
+from __future__ import annotations
+
+import sys
+
+from holdall.cli import main
+
+sys.exit(main())
