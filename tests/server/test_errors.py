@@ -178,6 +178,21 @@ def test_a_file_that_is_there_is_never_told_to_be_missing(served):
         assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
 
 
+@pytest.mark.parametrize("path", ["/v1/files/", "/v1/uploads/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT"])
+def test_a_slash_at_the_end_is_another_path(served, method, path):
+    """404 that names it, for every method: it is neither a file without an id, nor redirected, nor the collection."""
+    answer = httpx.request(method, served.url + path)
+
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "message": f"Invalid URL ({method} {path})",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
 @pytest.mark.parametrize("body", ["[]", "null", "7"])
 def test_a_body_that_is_no_object_is_told_to_be_that(served, body):
     """Nothing in it has a name to be told."""
