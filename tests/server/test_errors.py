@@ -193,6 +193,20 @@ def test_a_slash_at_the_end_is_another_path(served, method, path):
     }
 
 
+@pytest.mark.parametrize(
+    ("size", "status"),
+    [("1", 200), ("1.0", 200), ("true", 400), ("false", 400), ("1.5", 400), ("null", 400), ("[1]", 400), ("-1", 400)],
+)
+def test_the_size_of_an_upload_is_a_whole_number(served, size, status):
+    """However it is written; what is none is 400 that names the member, and no upload has begun."""
+    body = f'{{"bytes": {size}, "filename": "a", "mime_type": "a/b", "purpose": "batch"}}'
+    answer = httpx.post(f"{served.url}/v1/uploads", content=body)
+
+    assert answer.status_code == status, answer.text
+    if status == 400:
+        assert answer.json()["error"]["param"] == "bytes"
+
+
 @pytest.mark.parametrize("body", ["[]", "null", "7"])
 def test_a_body_that_is_no_object_is_told_to_be_that(served, body):
     """Nothing in it has a name to be told."""
