@@ -1,10 +1,12 @@
-"""Standard output as a target."""
+"""Standard input as a source, and standard output as a target."""
 
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -18,6 +20,28 @@ def here(tmp_path, monkeypatch):
     directory.mkdir()
     monkeypatch.chdir(directory)
     return directory
+
+
+def test_put_waits_for_standard_input_that_does_not_block(run, url, store, monkeypatch):
+    """A pipe that whoever started the program made non-blocking is read to its end, however late its bytes come."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    pieces = [b"late", b"later"]
+
+    def wait(*_):
+        # Asked for when there is nothing to read.
+        if pieces:
+            os.write(writing, pieces.pop(0))
+        else:
+            os.close(writing)
+
+    monkeypatch.setattr(select, "select", wait)
+    with open(reading, "rb") as data:
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=data))
+        done = run("-s", url, "put", "-")
+
+    assert (done.code, done.errors) == (0, "")
+    assert store.get_content(done.text.strip()) == b"latelater"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--force"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -95,9 +96,12 @@ class _Source:
         self._advance = advance
 
     def read(self, size: int, /) -> bytes:
-        chunk: bytes = self._data.read(size)
+        # Whoever started us may have made standard input non-blocking; then it may have nothing yet. It is theirs as
+        # well as ours, and not to be changed.
+        while (chunk := self._data.read(size)) is None:
+            select.select([self._data], [], [])
         self._advance(len(chunk))
-        return chunk
+        return bytes(chunk)
 
 
 def _about(path: str, error: Exception) -> Exception:
