@@ -158,10 +158,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _open_closed_streams() -> None:
     """Whoever started us may have closed standard streams: the next file opened would take the place of one.
 
-    What is printed then goes nowhere; reading fails.
+    What is printed then goes nowhere; reading fails. So it is for the processes that this one starts.
     """
     while (fd := os.open(os.devnull, os.O_WRONLY)) <= 2:
-        pass
+        os.set_inheritable(fd, True)
     os.close(fd)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
