@@ -112,6 +112,17 @@ def test_expires_after_may_be_json(served):
     assert len(httpx.get(f"{served.url}/v1/files").json()["data"]) == 1
 
 
+@pytest.mark.parametrize("form", ["expires_after.{}", "expires_after_{}", "expires_after[{}", "expires_after[][{}]"])
+def test_expires_after_in_another_spelling_is_refused(served, form):
+    """Who sent it believes that the file expires: it is told how the fields are named, and nothing is stored."""
+    fields = ((f'name="{form.format(name)}"', str(value).encode()) for name, value in EXPIRES.items())
+    refused = _post(served, _form(PURPOSE, *fields, FILE))
+
+    _refused(refused, param="expires_after")
+    assert "expires_after[seconds]" in refused.json()["error"]["message"]
+    assert httpx.get(f"{served.url}/v1/files").json()["data"] == []
+
+
 @pytest.mark.parametrize("member", [("anchor", b"created_at"), ("seconds", b"7200"), ("seconds", b"86400")])
 def test_expires_after_in_two_ways_is_refused(served, member):
     """As JSON and as fields, whichever stands first and whatever they say: nobody is to guess which one is meant."""
