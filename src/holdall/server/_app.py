@@ -134,11 +134,14 @@ async def _respond(request: Request, error: Exception) -> Response:
 def _health(stores: Stores) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
+    # Whoever watches servers may ask for the status alone.
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def alive() -> Response:
         """Whether the server answers."""
         return json_response({"status": "ok"})
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def ready(request: Request) -> Response:
         """Whether the storage answers."""
