@@ -258,34 +258,37 @@ def test_a_worker_that_cannot_start_later_is_tried_until_it_can(serve, tmp_path)
     assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 200
 
 
-def test_a_worker_for_which_there_is_no_room_is_tried_again(monkeypatch, caplog):
-    """What the system refuses for a moment, such as one more process, is logged, and does not end the service."""
-    started = []
+class _Killed:
+    """A worker that writes this to its output, and is killed."""
 
-    class Killed:
-        """A worker that says that it is ready, and is killed."""
+    pid, stdin = 4711, None
 
-        pid, stdin = 4711, None
+    def __init__(self, *output):
+        self.stdout = self
+        self._output = list(output)
 
-        def __init__(self):
-            self.stdout = self
+    async def __aenter__(self):
+        return self
 
-        async def __aenter__(self):
-            return self
+    async def __aexit__(self, *_):
+        return None
 
-        async def __aexit__(self, *_):
-            return None
+    async def receive(self):
+        if not self._output:
+            raise anyio.EndOfStream
+        return self._output.pop(0)
 
-        async def receive(self):
-            return READY
+    async def wait(self):
+        return -signal.SIGKILL
 
-        async def wait(self):
-            return -signal.SIGKILL
+
+def _end_after(monkeypatch, *workers):
+    """Serve with these workers, one after another, and then be told to end while no more can be started."""
+    waiting = list(workers)
 
     async def start(*_, **__):
-        started.append(1)
-        if len(started) == 1:
-            return Killed()
+        if waiting:
+            return waiting.pop(0)
         os.kill(os.getpid(), signal.SIGTERM)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
@@ -296,5 +299,19 @@ def test_a_worker_for_which_there_is_no_room_is_tried_again(monkeypatch, caplog)
     )  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert anyio.run(Workers(service, listener, 1).run, lambda: None) == signal.SIGTERM
-    assert len(started) == 2
+    assert not waiting
+
+
+def test_a_worker_for_which_there_is_no_room_is_tried_again(monkeypatch, caplog):
+    """What the system refuses for a moment, such as one more process, is logged, and does not end the service."""
+    _end_after(monkeypatch, _Killed(READY))
+
+    assert "worker 4711 ended (killed by SIGKILL); another takes its place" in caplog.text
+
+
+@pytest.mark.parametrize("output", [(b"hello\n", READY), (b"hello\n" + READY[:2], READY[2:]), (READY + b"hello\n",)])
+def test_a_worker_may_print_something_before_it_is_ready(monkeypatch, caplog, output):
+    """A plugin that it imports, say: it is ready all the same, and no less than one that is killed later."""
+    _end_after(monkeypatch, _Killed(*output))
+
     assert "worker 4711 ended (killed by SIGKILL); another takes its place" in caplog.text

@@ -155,10 +155,14 @@ class Workers:
 async def _is_ready(process: Process) -> bool:
     if process.stdout is None:
         return False
+    told = b""
     try:
-        return await process.stdout.receive() == READY
+        # What it imports may print something, too.
+        while READY not in told:
+            told = told[-len(READY) :] + await process.stdout.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return False
+    return True
 
 
 def _ending(code: int) -> str:
