@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -42,6 +43,23 @@ def test_put_waits_for_standard_input_that_does_not_block(run, url, store, monke
 
     assert (done.code, done.errors) == (0, "")
     assert store.get_content(done.text.strip()) == b"latelater"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["cat", "{id}"], ["cat", "{id}", "--range", "1:"], ["ls"], ["ls", "--json"]])
+def test_output_for_which_there_is_no_room_is_an_error(program, url, store, here, arguments, unbuffered):
+    """What could be written only in part exits with 1, also where Python was told not to buffer it."""
+    file = store.create("n" * 4096, BYTES, purpose="batch")
+    with open("got", "wb") as got:
+        done = program(
+            *("-s", url, *(argument.format(id=file.id) for argument in arguments)),
+            stdout=got,
+            environment={"PYTHONUNBUFFERED": unbuffered},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        )
+
+    assert (done.code, done.errors) == (1, "holdall: File too large\n")
+    assert os.path.getsize("got") == 1000
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--force"]])
