@@ -74,7 +74,9 @@ def test_parent_that_cannot_be_read(child, public_directory):
 
 @pytest.mark.parametrize("part", ["", "/meta.json"], ids=["directory", "metadata"])
 def test_an_entry_that_may_not_be_read(child, shared, part):
-    """An entry without permissions is `AccessDenied`, not absent; it is no leftover either."""
+    """An entry without permissions is `AccessDenied`, not absent, and is named, also by who wanted all of them; it is no
+    leftover either.
+    """
     root, file_id = shared
     os.rmdir(f"{root}/.staging")
     os.chmod(f"{root}/{file_id}{part}", 0)
@@ -85,6 +87,8 @@ store = holdall.open_store(root)
 attempt(store.get, file_id)
 attempt(store.get_content, file_id)
 attempt(store.delete, file_id)
+attempt(store.list)
+attempt(store.sweep)
 attempt(lambda: list(store.backend.debris()) and 1 / 0)
 """,
         root=root,

@@ -6,8 +6,6 @@ import hashlib
 import os
 import re
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -315,31 +313,6 @@ def test_get_where_nothing_can_be_written(run, url, store, here):
     done = run("-s", url, "get", file.id, "-o", "no/such/a")
 
     assert (done.code, done.errors) == (1, "holdall: no/such/a: No such file or directory\n")
-
-
-def test_get_into_a_device_or_pipe(program, url, store, here):
-    """What is no regular file is written to, never replaced by one."""
-    file = store.create("a", BYTES, purpose="batch")
-    os.symlink("/dev/stdout", "out")
-    done = program("-s", url, "get", file.id, "--force", "-o", "out")
-
-    assert done.code == 0
-    assert done.output == BYTES + b"out\n"
-    assert os.path.islink("out")
-
-
-def test_get_to_standard_output_by_its_name(url, store, here):
-    """A link that leads to our output stays a link, also where that output is a regular file that others write to."""
-    file = store.create("a", BYTES, purpose="batch")
-    os.symlink("/proc/self/fd/1", "stdout")
-    with open("got", "ab") as got:
-        got.write(b"before ")
-        got.flush()
-        command = [sys.executable, "-m", "holdall.cli", "-s", url, "get", file.id, "--force", "-o", "stdout"]
-        subprocess.run(command, stdout=got, timeout=60, check=True)
-
-    assert (here / "got").read_bytes() == b"before " + BYTES + b"stdout\n"
-    assert os.path.islink("stdout")
 
 
 # rm

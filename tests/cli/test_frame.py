@@ -272,6 +272,18 @@ def test_a_closed_stream_is_no_reason_to_fail(url, store, tmp_path, closed):
     assert done.stdout == (b"" if closed == ">&-" else file.id.encode() + b"\n")
 
 
+def test_processes_that_it_starts_have_all_streams():
+    """Whichever was closed: in a worker without one, the next thing opened, say the store, would take its place."""
+    started = "import os; [os.fstat(fd) for fd in range(3)]"
+    program = (
+        "import os, subprocess, sys, holdall.cli; [os.close(fd) for fd in range(3)]; holdall.cli.main(['--version']);"
+        "code = subprocess.run([sys.executable, '-c', sys.argv[1]]).returncode; os._exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, started], timeout=60, check=False)
+
+    assert done.returncode == 0
+
+
 def test_a_closed_standard_input_cannot_be_stored(url, store):
     """It is not an empty one."""
     shell = '"$0" -m holdall.cli -s "$1" put - <&-'

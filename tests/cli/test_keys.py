@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -76,3 +77,17 @@ def test_of_two_who_add_the_second_waits_for_the_first(tmp_path):
         waiting.result(30)
 
     assert path.read_text(encoding="utf-8") == "# no end\nalice:1\nbob:1\n"
+
+
+def test_a_line_for_which_there_is_no_room_leaves_nothing(program, tmp_path):
+    """On a full disk the file of keys is as it was, and no key is printed that lets nobody in."""
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"# none yet")
+    done = program(
+        *("key", "alice", "--file", keys),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
+    )
+
+    assert (done.code, done.output) == (1, b"")
+    assert "File too large" in done.errors
+    assert keys.read_bytes() == b"# none yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -11,11 +12,15 @@ import socket
 import time
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from tests.server._serving import answer_to, begin_upload, until
 
 from holdall import FileStore
+from holdall.cli._service import Service
+from holdall.cli._worker import READY
+from holdall.cli._workers import Workers
 
 TWO = ("--workers", "2")
 
@@ -251,3 +256,62 @@ def test_a_worker_that_cannot_start_later_is_tried_until_it_can(serve, tmp_path)
     broken.unlink()
     _both(process)
     assert httpx.get(f"{address}/v1/files", timeout=60).status_code == 200
+
+
+class _Killed:
+    """A worker that writes this to its output, and is killed."""
+
+    pid, stdin = 4711, None
+
+    def __init__(self, *output):
+        self.stdout = self
+        self._output = list(output)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+    async def receive(self):
+        if not self._output:
+            raise anyio.EndOfStream
+        return self._output.pop(0)
+
+    async def wait(self):
+        return -signal.SIGKILL
+
+
+def _end_after(monkeypatch, *workers):
+    """Serve with these workers, one after another, and then be told to end while no more can be started."""
+    waiting = list(workers)
+
+    async def start(*_, **__):
+        if waiting:
+            return waiting.pop(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(anyio, "open_process", start)
+    service = Service(
+        url="", hosts=None, grace_seconds=0, sweep_seconds=0, max_upload_bytes=None, metrics_host="", metrics_port=None,
+        as_json=False, debug=False,
+    )  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert anyio.run(Workers(service, listener, 1).run, lambda: None) == signal.SIGTERM
+    assert not waiting
+
+
+def test_a_worker_for_which_there_is_no_room_is_tried_again(monkeypatch, caplog):
+    """What the system refuses for a moment, such as one more process, is logged, and does not end the service."""
+    _end_after(monkeypatch, _Killed(READY))
+
+    assert "worker 4711 ended (killed by SIGKILL); another takes its place" in caplog.text
+
+
+@pytest.mark.parametrize("output", [(b"hello\n", READY), (b"hello\n" + READY[:2], READY[2:]), (READY + b"hello\n",)])
+def test_a_worker_may_print_something_before_it_is_ready(monkeypatch, caplog, output):
+    """A plugin that it imports, say: it is ready all the same, and no less than one that is killed later."""
+    _end_after(monkeypatch, _Killed(*output))
+
+    assert "worker 4711 ended (killed by SIGKILL); another takes its place" in caplog.text

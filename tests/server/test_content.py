@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import uuid
 from urllib.parse import unquote
 
@@ -121,6 +122,21 @@ def test_conditions_are_what_rfc_9110_says(headers, status):
     """In its order, strong where it says so, and for HEAD as for GET but for ranges."""
     assert plan("GET", Headers(headers), FILE).status == status
     assert plan("HEAD", Headers(headers), FILE).status == (200 if status == 206 else status)
+
+
+@pytest.mark.parametrize("zone", ["UTC0", "WEST5", "EAST-5"])
+def test_a_date_is_the_same_in_each_form_and_anywhere(monkeypatch, zone):
+    """The two older forms of RFC 9110 are read as well; one of them names no zone, and is not that of the server."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for date in (SAME, "Tuesday, 14-Nov-23 22:13:20 GMT", "Tue Nov 14 22:13:20 2023"):
+            assert plan("GET", Headers({"If-Modified-Since": date}), FILE).status == 304
+            assert plan("GET", Headers({"If-Unmodified-Since": date}), FILE).status == 200
+            assert plan("GET", Headers({"Range": "bytes=1-2", "If-Range": date}), FILE).status == 206
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_over_http_ranges_and_conditions_have_their_headers(served):

@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 
+import anyio
 import httpx
 import openai
 import pytest
@@ -178,6 +179,35 @@ def test_a_file_that_is_there_is_never_told_to_be_missing(served):
         assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
 
 
+@pytest.mark.parametrize("path", ["/v1/files/", "/v1/uploads/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT"])
+def test_a_slash_at_the_end_is_another_path(served, method, path):
+    """404 that names it, for every method: it is neither a file without an id, nor redirected, nor the collection."""
+    answer = httpx.request(method, served.url + path)
+
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "message": f"Invalid URL ({method} {path})",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "status"),
+    [("1", 200), ("1.0", 200), ("true", 400), ("false", 400), ("1.5", 400), ("null", 400), ("[1]", 400), ("-1", 400)],
+)
+def test_the_size_of_an_upload_is_a_whole_number(served, size, status):
+    """However it is written; what is none is 400 that names the member, and no upload has begun."""
+    body = f'{{"bytes": {size}, "filename": "a", "mime_type": "a/b", "purpose": "batch"}}'
+    answer = httpx.post(f"{served.url}/v1/uploads", content=body)
+
+    assert answer.status_code == status, answer.text
+    if status == 400:
+        assert answer.json()["error"]["param"] == "bytes"
+
+
 @pytest.mark.parametrize("body", ["[]", "null", "7"])
 def test_a_body_that_is_no_object_is_told_to_be_that(served, body):
     """Nothing in it has a name to be told."""
@@ -278,15 +308,16 @@ def test_what_the_sdk_repeats_by_itself_is_done_once(monkeypatch):
 
 
 def test_ready_means_that_the_storage_answers(caplog):
-    """`/readyz` is 503 while it does not, `/healthz` is not: a restart would not help."""
+    """`/readyz` is 503 while it does not, `/healthz` is not: a restart would not help. HEAD tells the same."""
     backend = Failing(read_meta=OSError(errno.ECONNREFUSED, SECRET))
     with serving(create_app(FileStore(backend))) as running:
         answer = httpx.get(f"{running.url}/readyz")
         assert (answer.status_code, set(answer.json()["error"])) == (503, MEMBERS)
         assert SECRET not in answer.text
-        assert httpx.get(f"{running.url}/healthz").status_code == 200
+        assert [ask(f"{running.url}/healthz").status_code for ask in (httpx.get, httpx.head)] == [200, 200]
+        assert httpx.head(f"{running.url}/readyz").status_code == 503
         backend.failures.clear()
-        assert httpx.get(f"{running.url}/readyz").status_code == 200
+        assert [ask(f"{running.url}/readyz").status_code for ask in (httpx.get, httpx.head)] == [200, 200]
 
 
 def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
@@ -303,6 +334,28 @@ def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
     with serving(create_app(store)) as running, pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{running.url}/v1/files/{file.id}/content")
+
+
+def test_a_task_in_the_background_that_fails_takes_nothing_with_it(caplog):
+    """It is logged; requests are answered as before, and the other tasks go on until the server stops."""
+    ended = []
+
+    async def fails(_):
+        raise RuntimeError(SECRET)
+
+    async def goes_on(stores):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            async with stores.lease() as store:
+                ended.append(store.max_bytes)
+
+    with serving(create_app("memory://x", background=[fails, goes_on])) as running:
+        until(lambda: SECRET in caplog.text)
+        assert httpx.get(f"{running.url}/readyz").status_code == 200
+        assert httpx.get(f"{running.url}/v1/files").status_code == 200
+        assert not ended
+    assert ended
 
 
 def test_a_request_that_is_given_up_because_the_server_stops_is_told_so(tmp_path, caplog):

@@ -112,6 +112,17 @@ def test_expires_after_may_be_json(served):
     assert len(httpx.get(f"{served.url}/v1/files").json()["data"]) == 1
 
 
+@pytest.mark.parametrize("form", ["expires_after.{}", "expires_after_{}", "expires_after[{}", "expires_after[][{}]"])
+def test_expires_after_in_another_spelling_is_refused(served, form):
+    """Who sent it believes that the file expires: it is told how the fields are named, and nothing is stored."""
+    fields = ((f'name="{form.format(name)}"', str(value).encode()) for name, value in EXPIRES.items())
+    refused = _post(served, _form(PURPOSE, *fields, FILE))
+
+    _refused(refused, param="expires_after")
+    assert "expires_after[seconds]" in refused.json()["error"]["message"]
+    assert httpx.get(f"{served.url}/v1/files").json()["data"] == []
+
+
 @pytest.mark.parametrize("member", [("anchor", b"created_at"), ("seconds", b"7200"), ("seconds", b"86400")])
 def test_expires_after_in_two_ways_is_refused(served, member):
     """As JSON and as fields, whichever stands first and whatever they say: nobody is to guess which one is meant."""
@@ -136,13 +147,17 @@ def test_expires_after_in_two_ways_is_refused(served, member):
         ('filename="C:\\dir\\a.txt"', "C:\\dir\\a.txt"),
         ('filename="../../etc/passwd"', "../../etc/passwd"),
         ("filename*=UTF-8''Gr%C3%BC%C3%9Fe.txt", "Grüße.txt"),
-        ("filename=\"plain.txt\"; filename*=UTF-8''other.txt", "plain.txt"),
+        ("filename*=utf-8'de'Gr%C3%BC%C3%9Fe.txt", "Grüße.txt"),
+        ("filename=\"=?utf-8?B?R3LDvMOfZS50eHQ=?=\"; filename*=utf-8''Gr%C3%BC%C3%9Fe.txt", "Grüße.txt"),
+        ("filename=\"plain.txt\"; filename*=latin1''pl%E4n.txt", "plain.txt"),
         ('FileName="a.txt"', "a.txt"),
         ('filename="nul\0.txt"', "nul\0.txt"),
     ],
 )
 def test_a_name_is_kept_as_the_client_meant_it(served, header, name):
-    """Escapes of RFC 2183 and of browsers are undone; the rest is verbatim, and none of it is a path."""
+    """Escapes of RFC 2183 and of browsers are undone, and a name by RFC 8187 is the better of two; the rest is verbatim,
+    and none of it is a path.
+    """
     made = _post(served, _form((f'name="file"; {header}', b"x"), PURPOSE)).raise_for_status().json()
 
     assert made["filename"] == name

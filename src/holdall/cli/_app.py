@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -57,7 +58,9 @@ class _Program(TyperGroup):
             if _is_usage_error(error):
                 raise
             settings = ctx.obj or Settings()
-            raise typer.Exit(_errors.report(error, debug=settings.debug)) from error
+            code = _errors.report(error, debug=settings.debug)
+            _errors.settle()
+            raise typer.Exit(code) from error
         return result
 
 
@@ -127,6 +130,7 @@ def open_files(ctx: typer.Context, store: str | None) -> FileStore:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit code."""
     _open_closed_streams()
+    _buffer_stdout()
     for module in _COMMANDS:
         importlib.import_module(f"holdall.cli.{module}")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -158,14 +162,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _open_closed_streams() -> None:
     """Whoever started us may have closed standard streams: the next file opened would take the place of one.
 
-    What is printed then goes nowhere; reading fails.
+    What is printed then goes nowhere; reading fails. So it is for the processes that this one starts.
     """
     while (fd := os.open(os.devnull, os.O_WRONLY)) <= 2:
-        pass
+        os.set_inheritable(fd, True)
     os.close(fd)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
+def _buffer_stdout() -> None:
+    """Have all written of what is printed, or an error.
+
+    With `$PYTHONUNBUFFERED`, as in most containers, writing to standard output is one call of the system, which on a
+    full disk writes a part and is content.
+    """
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        sys.stdout = open(sys.stdout.fileno(), "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115 - as above
 
 
 def _is_usage_error(error: Exception) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["Download", "choose_path", "safe_name"]
 
 # What every usual file system takes, in bytes of UTF-8.
 _LONGEST_NAME = 255
+_STDOUT = "-"
 
 
 def safe_name(stored: str, fallback: str) -> str:
@@ -52,6 +53,8 @@ def choose_path(file: FileObject, output: str | None) -> str:
         return safe_name(file.filename, file.id)
     if not output:
         raise InvalidRequest("-o is empty; give a file, or a directory")
+    if output == _STDOUT:
+        return output
     return os.path.join(output, safe_name(file.filename, file.id)) if os.path.isdir(output) else output
 
 
@@ -60,14 +63,16 @@ class Download:
 
     A `path` that is there is replaced only with `force`; otherwise that is `FileExistsError`, as early as possible. A
     pipe or a device is written to directly: it has no state to protect, and must not be replaced by a file; so is
-    `/dev/stdout`, wherever it leads.
+    standard output, which is `-`, or a link such as `/dev/stdout`, wherever it leads.
     """
 
     def __init__(self, path: str, *, force: bool) -> None:
         self._path = path
         self._force = force
         self._part: str | None = None
-        if _is_our_output(path):
+        self.is_our_output = path == _STDOUT or _is_our_output(path)
+        """Whether the bytes go to standard output: nothing else is to be written there."""
+        if self.is_our_output:
             self._file: BinaryIO = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 - closed by __exit__
             return
         if _is_special(path):

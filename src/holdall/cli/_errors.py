@@ -20,6 +20,7 @@ __all__ = [
     "log_to_stderr",
     "report",
     "say",
+    "settle",
     "silence",
     "worst",
 ]
@@ -62,6 +63,14 @@ def silence() -> None:
         devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(devnull, sys.stdout.fileno())
         os.close(devnull)
+
+
+def settle() -> None:
+    """Write what standard output still holds, or drop it: what is wrong has been told, and need not be again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        silence()
 
 
 def log_to_stderr(*, debug: bool) -> None:

@@ -101,22 +101,30 @@ class Workers:
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            async with self._started() as process:
-                if await _is_ready(process):
-                    self._up = True
-                    self._known.set()
-                code = await process.wait()
+            who, how = await self._one()
             if self._stopping.is_set():
                 break
             if not self._up:
-                self._failure = f"cannot serve: a worker ended while it started ({_ending(code)})"
+                self._failure = f"cannot serve: a worker ended while it started ({how})"
                 break
-            _log.error("worker %d ended (%s); another takes its place", process.pid, _ending(code))
+            _log.error("%s ended (%s); another takes its place", who, how)
             with anyio.move_on_after(pause):
                 await self._stopping.wait()
             lived = time.monotonic() - began
             pause = 0 if lived > _LONG_ENOUGH_SECONDS else min(_LONGEST_PAUSE_SECONDS, max(1, 2 * pause))
         self._known.set()
+
+    async def _one(self) -> tuple[str, str]:
+        """Have a worker running until it ends; which one it was, and how it ended."""
+        try:
+            async with self._started() as process:
+                if await _is_ready(process):
+                    self._up = True
+                    self._known.set()
+                return f"worker {process.pid}", _ending(await process.wait())
+        except OSError as error:
+            # For want of memory or processes, say, or while the interpreter is being replaced: no reason to end others.
+            return "a worker", f"it could not be started: {error.strerror or error}"
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[Process]:
@@ -147,10 +155,14 @@ class Workers:
 async def _is_ready(process: Process) -> bool:
     if process.stdout is None:
         return False
+    told = b""
     try:
-        return await process.stdout.receive() == READY
+        # What it imports may print something, too.
+        while READY not in told:
+            told = told[-len(READY) :] + await process.stdout.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return False
+    return True
 
 
 def _ending(code: int) -> str:

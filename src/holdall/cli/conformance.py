@@ -71,6 +71,7 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
             large=large,
             on_finding=on_finding,
         )
+    # Before the files: one that cannot be written must not take with it what the run has found.
     if json != "-":
         print_report(report)
     for path, text in ((json, report.to_json), (markdown, report.to_markdown), (junit, report.to_junit)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -95,9 +96,12 @@ class _Source:
         self._advance = advance
 
     def read(self, size: int, /) -> bytes:
-        chunk: bytes = self._data.read(size)
+        # Whoever started us may have made standard input non-blocking; then it may have nothing yet. It is theirs as
+        # well as ours, and not to be changed.
+        while (chunk := self._data.read(size)) is None:
+            select.select([self._data], [], [])
         self._advance(len(chunk))
-        return chunk
+        return bytes(chunk)
 
 
 def _about(path: str, error: Exception) -> Exception:
@@ -115,7 +119,10 @@ def get(
     file_id: Annotated[str, typer.Argument(metavar="ID", help="The file's id.")],
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="PATH", help="Where to: a file, or an existing directory.")
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Where to: a file, or an existing directory; - is standard output."
+        ),
     ] = None,
     stored_name: Annotated[
         bool, typer.Option("--stored-name", "-O", help="Under its stored name in this directory: the default.")
@@ -129,7 +136,7 @@ def get(
 
     Its SHA-256 is checked on the way. The file appears when it is complete, or not at all. Of the stored name only a
     harmless last part is used: without leading dots, and with _ for a leading dash. With --json: an object with id,
-    path, bytes and sha256.
+    path, bytes and sha256. To standard output go the bytes and nothing else.
     """
     from holdall.cli._download import Download, choose_path  # noqa: PLC0415
 
@@ -142,6 +149,8 @@ def get(
             with files.open(file_id) as data:
                 digest = _transfer(file, data, target.write, advance)
             target.complete()
+    if target.is_our_output:
+        return
     if json:
         print_json({"id": file.id, "path": path, "bytes": file.bytes, "sha256": digest})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ __all__ = ["Background", "create_app"]
 
 _LAST_SECONDS = 10
 
+_log = logging.getLogger("holdall.server")
+
 Background = Callable[[Stores], Coroutine[Any, Any, None]]
 
 
@@ -65,7 +68,8 @@ def create_app(
 
     `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
     outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
-    before it is closed; then they are cancelled. They are given the `Stores`.
+    before it is closed; then they are cancelled. They are given the `Stores`. What one raises is logged, and ends no
+    other, nor the application.
     """
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     wrap = None if metrics is None else metrics.measured
@@ -82,7 +86,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with stores, anyio.create_task_group() as tasks:
             for task in background:
-                tasks.start_soon(task, stores)
+                tasks.start_soon(_alone, task, stores)
             if sweep_seconds:
                 told = [] if metrics is None else [metrics.swept]
                 tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=told).run)
@@ -115,6 +119,14 @@ def create_app(
     return app
 
 
+async def _alone(task: Background, stores: Stores) -> None:
+    try:
+        await task(stores)
+    except Exception:  # noqa: BLE001 - whatever it is, the application goes on
+        # No server ends because a lifespan fails after the start: it would go on, and answer without a storage.
+        _log.exception("a task in the background has ended: %r", task)
+
+
 async def _respond(request: Request, error: Exception) -> Response:
     return respond(request, error)
 
@@ -122,11 +134,14 @@ async def _respond(request: Request, error: Exception) -> Response:
 def _health(stores: Stores) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
+    # Whoever watches servers may ask for the status alone.
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def alive() -> Response:
         """Whether the server answers."""
         return json_response({"status": "ok"})
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def ready(request: Request) -> Response:
         """Whether the storage answers."""

@@ -18,11 +18,12 @@ import math
 import re
 import secrets
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 from anyio import to_thread
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticKnownError
 
 from holdall._sources import CHUNK_BYTES
 from holdall.aio import AsyncFileStore
@@ -57,10 +58,17 @@ _PART = re.compile(r"part_([0-9a-f]{32})").fullmatch
 _log = logging.getLogger("holdall.server")
 
 
+def _no_bool(value: Any) -> Any:
+    # Not by `strict`, which refuses the same number with a point in it, as some clients write it.
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
 class NewUpload(BaseModel):
     """What is to come."""
 
-    bytes: int = Field(ge=0, description="The size of the whole file.")
+    bytes: Annotated[int, BeforeValidator(_no_bool)] = Field(ge=0, description="The size of the whole file.")
     filename: str = Field(min_length=1, max_length=4096)
     mime_type: str = Field(pattern=r"^[\x21-\x7e][\x20-\x7e]{0,254}$")
     purpose: str = Field(json_schema_extra={"enum": [str(purpose) for purpose in INPUT_PURPOSES]})

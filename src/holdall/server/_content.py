@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
@@ -202,7 +203,9 @@ def _date(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(text)
+        # The form of asctime, which RFC 9110 has as well, names no zone: it is UTC, not the time of this machine.
+        return (moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment).timestamp()
     except (ValueError, OverflowError):
         return None
 

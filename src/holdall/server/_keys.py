@@ -56,7 +56,15 @@ def add_line(path: str | os.PathLike[str], line: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
         size = os.fstat(fd).st_size
         begin = b"" if not size or os.pread(fd, 1, size - 1) == b"\n" else b"\n"
-        file.write(begin + f"{line}\n".encode())
+        rest = begin + f"{line}\n".encode()
+        try:
+            # On a full disk a part of it is written, and only the next call says why.
+            while rest:
+                rest = rest[file.write(rest) :]
+        except BaseException:
+            # With half a line, no server would start.
+            file.truncate(size)
+            raise
 
 
 class Keys:

@@ -37,6 +37,8 @@ _MOST_FIELD_BYTES = 64 * 1024
 _MOST_HEADER_BYTES = 32 * 1024
 _MOST_TRAILING_BYTES = 64 * 1024
 _PARAMETER = re.compile(rb';\s*([\w!#$&+.^`|~*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)', re.DOTALL)
+# RFC 8187: a character set, perhaps a language, and the text. Of the sets, every client has this one.
+_EXTENDED = re.compile(rb"utf-8'[^']*'(.*)", re.DOTALL | re.IGNORECASE).fullmatch
 _ESCAPED = re.compile(rb'\\(["\\])')
 # What browsers and httpx write for the three bytes that a quoted name cannot hold.
 _BROWSERS = {b"%22": b'"', b"%0D": b"\r", b"%0A": b"\n"}
@@ -189,11 +191,13 @@ class FormData:
         if self._headers.get(b"content-transfer-encoding", b"binary").lower() not in {b"binary", b"8bit", b"7bit"}:
             raise APIError(400, "A part of the multipart body has a Content-Transfer-Encoding; send its bytes as is.")
         part.name = _decoded(parameters[b"name"], "name")
-        if b"filename" in parameters:
+        # RFC 7578 has no use for the extended form in forms, but .NET's clients send it: beside a plain one that is the
+        # same name by RFC 2047, which nobody else decodes.
+        if extended := _EXTENDED(parameters.get(b"filename*", b"")):
+            part.filename = _decoded(unquote_to_bytes(extended[1]), part.name)
+        elif b"filename" in parameters:
             part.filename = _decoded(parameters[b"filename"], part.name)
-        elif (extended := parameters.get(b"filename*", b"").lower()).startswith(b"utf-8''"):
-            part.filename = _decoded(unquote_to_bytes(parameters[b"filename*"][len(b"utf-8''") :]), part.name)
-        elif extended:
+        elif b"filename*" in parameters:
             raise APIError(400, "The file name is neither plain nor UTF-8.", param=part.name)
         if b"content-type" in self._headers:
             part.content_type = self._headers[b"content-type"].decode("latin-1")

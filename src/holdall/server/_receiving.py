@@ -25,7 +25,8 @@ BATCH_SECONDS = 30 * 24 * 3600
 # What boundaries, headers and fields of a form add to the file.
 _FORM_BYTES = 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}").fullmatch
-_MEMBER = re.compile(r"expires_after\[(.*)\]", re.DOTALL).fullmatch
+# Also with a point in place of the brackets, as some clients write it: not the API's form, but to be told so.
+_MEMBER = re.compile(r"expires_after(?:\[(.*)\]|.+)", re.DOTALL).fullmatch
 
 
 class ExpiresAfter(BaseModel):
@@ -84,24 +85,25 @@ def expiry_of(given: ExpiresAfter | None, purpose: FilePurpose) -> int | None:
 def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
     whole = fields.get("expires_after")
     # With those that it has not: who sent one believes that the file expires.
-    members = {found[1]: fields[found[0]] for found in map(_MEMBER, fields) if found}
-    if whole is None and not members:
+    named = [found for found in map(_MEMBER, fields) if found]
+    if whole is None and not named:
         return expiry_of(None, purpose)
-    if whole is not None and members:
+    if whole is not None and named:
         raise APIError(
             400,
-            f"The form has both 'expires_after' and 'expires_after[{next(iter(members))}]'; send one of the two forms.",
+            f"The form has both 'expires_after' and '{named[0][0]}'; send one of the two forms.",
             param="expires_after",
             code="invalid_value",
         )
     try:
         if whole is not None:
             return expiry_of(ExpiresAfter.model_validate_json(whole), purpose)
+        members = {found[1] or found[0]: fields[found[0]] for found in named}
         return expiry_of(ExpiresAfter.model_validate(members), purpose)
     except ValidationError:
         raise APIError(
             400,
-            "Invalid expires_after: its anchor must be 'created_at', and its seconds 3600 to 2592000.",
+            "Invalid expires_after: expires_after[anchor] is 'created_at', expires_after[seconds] 3600 to 2592000.",
             param="expires_after",
             code="invalid_value",
         ) from None

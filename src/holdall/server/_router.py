@@ -32,6 +32,7 @@ StoreSource = (
     ]
 )
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _MOST_LISTED = 10_000
 _ID = r"^file-[A-Za-z0-9_-]{1,128}$"
 _PURPOSE = r"^[\x20-\x7e]{1,64}$"
@@ -86,6 +87,10 @@ def create_router(
         "/files/{file_id}/content", download_file, methods=["GET"], response_class=Response, responses=_CONTENT
     )
     router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
+    # Not to be redirected by the application: no client can be relied on to send a form a second time, nor a proxy to
+    # let the application know the address that it was asked at.
+    for path in ("/files/", "/uploads/"):
+        router.add_api_route(path, no_url, methods=_METHODS, include_in_schema=False)
     # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
     # Not for HEAD, which `/files/{file_id}` has not: a file that is there would be told to be missing.
     router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "DELETE"], include_in_schema=False)
@@ -139,6 +144,11 @@ async def download_file(request: Request, file_id: str) -> Response:
     store = store_of(request)
     file = await store.get(file_id)
     return await content_response(request, store, file, redirect_seconds=serving(request).redirect_seconds)
+
+
+async def no_url(request: Request) -> Response:
+    """The path of a collection with a slash at its end, which is another path."""
+    raise APIError(404, f"Invalid URL ({request.method} {request.url.path})")
 
 
 async def no_file(file_id: str) -> Response:

@@ -131,8 +131,11 @@ class LocalBackend(Backend):
                         found.append((file_id, self._read_meta(file_id, root)))
                     except FileNotFound:
                         continue
-            except Exception:
+            except Exception as error:
                 yield from found
+                if isinstance(error, OSError) and not isinstance(error, StorageError):
+                    # Of the many that were asked for, nobody else knows which one it is.
+                    raise storage_error(error, "read", file_id=file_id) from error
                 raise
             yield from found
 
