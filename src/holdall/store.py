@@ -285,13 +285,13 @@ class FileStore:
     def signed_url(self, file_id: str, expires_in: int) -> str:
         """A URL from which anybody can read the bytes for `expires_in` seconds. `NotSupported` where there is none.
 
-        `expires_in` is a whole number, 1 or more; a storage may have a most, as S3 has 7 days. `InvalidRequest` if it
-        is none. The URL may be valid longer than the file: the storage knows nothing of `expires_at`.
+        A whole number, 1 or more, up to what the storage allows (S3: 7 days); otherwise `InvalidRequest`. It may be
+        longer than the file lives: the storage knows nothing of `expires_at`.
         """
-        expires_in = arguments.validity(expires_in)
+        seconds = arguments.validity(expires_in)
         self._get(file_id, "signed_url")
         with Guard(self._name, "signed_url", file_id):
-            return self._backend.signed_url(file_id, expires_in)
+            return self._backend.signed_url(file_id, seconds)
 
     def delete(self, file_id: str) -> None:
         """Remove a file. Of several who try at once, one succeeds and the others get `FileNotFound`, where the
@@ -375,12 +375,8 @@ class FileStore:
         with Guard(self._name, operation, file_id):
             file = self._metadata.read(file_id)
         if has_expired(file, self._clock()):
-            raise FileNotFound(
-                f"cannot {operation} {file_id}: it expired",
-                operation=operation,
-                file_id=file_id,
-                backend=self._name,
-            )
+            why = f"cannot {operation} {file_id}: it expired"
+            raise FileNotFound(why, operation=operation, file_id=file_id, backend=self._name)
         return file
 
     def _open_data(self, file: FileObject, start: int, stop: int) -> BinaryIO:
