@@ -6,6 +6,7 @@ What is remembered saves listings the reading, where being listed proves that an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from holdall import ids
@@ -57,7 +58,7 @@ class Metadata:
         """Append the files of ids that were listed just now, in this order; `fresh` are those just read. Absent ones
         are left out, and corrupt ones, which are logged. If the storage fails half-way, those before are appended.
         """
-        if not self._files and not fresh:
+        if not fresh and self._files.keys().isdisjoint(file_ids):
             self._read(file_ids, found)
             return
         known = self._known(file_ids, fresh)
@@ -116,7 +117,7 @@ class Metadata:
         self._files.pop(file_id, None)
 
     def _read(self, file_ids: Sequence[str], found: list[FileObject]) -> None:
-        small: list[FileObject] = []
+        small: dict[str, FileObject] = {}
         for file_id, raw in self._backend.read_metas(file_ids):
             try:
                 file = decode_meta(raw, file_id)
@@ -127,18 +128,19 @@ class Metadata:
                 continue  # of another store in the same storage
             found.append(file)
             if len(raw) <= _LARGEST_REMEMBERED_BYTES:
-                small.append(file)
+                small[file_id] = file
         self._remember_all(small)
 
-    def _remember_all(self, files: list[FileObject]) -> None:
+    def _remember_all(self, files: dict[str, FileObject]) -> None:
         """The same as `remember` for each of these, in few steps: a long listing takes longest to look at each."""
-        by_id = {file.id: file for file in files[: self.most]}
-        if not ids.have_minted_form(list(by_id)):
-            by_id = {file_id: file for file_id, file in by_id.items() if ids.has_minted_form(file_id)}
-        excess = len(self._files) + len(by_id) - self.most
+        if not ids.have_minted_form(list(files)):
+            files = {file_id: file for file_id, file in files.items() if ids.has_minted_form(file_id)}
+        if len(files) > self.most:
+            files = dict(itertools.islice(files.items(), self.most))
+        excess = len(self._files) + len(files) - self.most
         if excess > 0:
             self._make_room(excess)
-        self._files.update(by_id)
+        self._files.update(files)
 
     def _make_room(self, least: int) -> None:
         """Let go of so many that have been kept longest, or an eighth."""

@@ -34,14 +34,15 @@ def _bind_openat2(flags: int) -> Callable[[int, bytes], int] | None:
     if sys.platform != "linux" or platform.machine() == "alpha":
         return None
     syscall = ctypes.CDLL(None, use_errno=True).syscall
-    syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+    # No argtypes: to convert by them takes a seventh of the time to read a small file. The arguments have their types
+    # already: the descriptor is passed as a C int, the path as a pointer to it.
     syscall.restype = ctypes.c_long
     how = _OpenHow(flags, 0, _RESOLVE_NO_SYMLINKS)
-    where, size = ctypes.byref(how), ctypes.sizeof(how)
+    number, where, size = ctypes.c_long(_OPENAT2), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
 
     def open_below(dir_fd: int, path: bytes) -> int:
         while True:
-            fd: int = syscall(_OPENAT2, dir_fd, path, where, size)
+            fd: int = syscall(number, dir_fd, path, where, size)
             if fd >= 0:
                 return fd
             code = ctypes.get_errno()
