@@ -84,6 +84,12 @@ class LimitedAsDeclared(MemoryBackend):
     limits = Limits(max_file_bytes=3_000_000, max_filename_chars=255)
 
 
+class SmallFilesOnly(MemoryBackend):
+    """An item of a database: a few hundred kilobytes, a short name."""
+
+    limits = Limits(max_file_bytes=400_000, max_filename_chars=60)
+
+
 class NothingDeclared(MemoryBackend):
     """Promises nothing beyond the five verbs."""
 
@@ -155,6 +161,17 @@ def test_a_right_store_is_not_called_broken(kind):
 
     assert _texts(report) == []
     assert len(report.of("held")) > 25
+
+
+@pytest.mark.parametrize("kind", [SettlesAsDeclared, SmallFilesOnly])
+def test_declared_limits_are_kept_to_by_every_other_check(kind):
+    """No check of bytes, names or many at once asks for more than the backend says it holds, or for it sooner."""
+    report = run(_target(kind), only=("content", "create", "ids", "concurrent", "stateful"), max_examples=2)
+
+    assert _texts(report) == []
+    larger = [f.id for f in report.of("not checked") if "larger than max_file_bytes" in f.reason]
+    assert len(larger) == (8 if kind is SmallFilesOnly else 0), larger
+    assert "content.roundtrip_boundary_sizes" in [f.id for f in report.of("held")]
 
 
 def test_signed_urls_that_work_hold(signing):

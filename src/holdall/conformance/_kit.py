@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdall.store import FileStore
 
 __all__ = [
+    "LARGEST_TRIED_BYTES",
     "NO_RAW_ACCESS",
     "Broken",
     "Kit",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 _SHOWN = 400
+
+LARGEST_TRIED_BYTES = 64 * 1024 * 1024
+"""A limit beyond this is not filled up to try it, unless large files are asked for."""
 
 NO_RAW_ACCESS = "no raw access to this backend"
 
@@ -65,10 +69,14 @@ class Settings:
 
 
 def show(value: Any) -> str:
-    """A value for a person: bytes by length and ends, files by id and size, errors by name and text."""
+    """A value for a person: bytes by length and ends, files by id and size, errors by name and text, of a group the
+    first.
+    """
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value)
         return repr(data) if len(data) <= 48 else f"{len(data)} bytes {data[:16]!r}…{data[-16:]!r}"
+    if isinstance(value, BaseExceptionGroup):
+        return show(value.exceptions[0])
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}{_cause(value)}"
     text = repr(value)
@@ -245,6 +253,11 @@ class Kit:
             return raw.leftovers()
         except (NotChecked, NotImplementedError):
             return None
+
+    def fits(self, size: int) -> bool:
+        """Whether the backend declares to hold files of this size."""
+        most = self.store.backend.limits.max_file_bytes
+        return most is None or size <= most
 
     def settle(self) -> None:
         """Wait as long as the backend declares its listings to lag."""

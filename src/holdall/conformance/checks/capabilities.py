@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from holdall.backend import Capability
 from holdall.conformance._entries import minted_ago, plant, same_ids
 from holdall.conformance._kit import (
+    LARGEST_TRIED_BYTES,
     Kit,
     NotDeclared,
     broken,
@@ -33,8 +34,6 @@ from holdall.ids import lower_bound
 from holdall.model import decode_meta
 
 MIB = 1024 * 1024
-# A limit beyond this is not filled up to try it, unless large files are asked for.
-LARGEST_TRIED_BYTES = 64 * MIB
 LARGEST_TRIED_WHEN_LARGE_BYTES = 1024 * MIB
 LONGEST_TRIED_CHARS = 1_000_000
 

@@ -30,7 +30,7 @@ TIMES = 20
 def roundtrip_boundary_sizes(kit: Kit) -> None:
     """Stored through one handle, read through another."""
     stored = []
-    for size in BOUNDARIES:
+    for size in filter(kit.fits, BOUNDARIES):
         data = kit.noise(size)
         stored.append((size, data, kit.put(data)))
     other = kit.open()
