@@ -105,7 +105,14 @@ class ServesSignedUrls(MemoryBackend):
     def signed_url(self, file_id: str, expires_in: int) -> str:
         self._entry(file_id)
         SIGNED[file_id] = self
-        return f"{self.address}/{file_id}?signature=0"
+        return f"{self.address}/{file_id}?expires={expires_in}&signature=0"
+
+
+class SignsForGood(ServesSignedUrls):
+    """Takes no notice of how long its URLs are to be good for."""
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        return super().signed_url(file_id, 3600)
 
 
 SIGNED: dict[str, ServesSignedUrls] = {}
@@ -181,6 +188,13 @@ def test_signed_urls_that_work_hold(signing):
     assert _texts(report) == []
     assert [f.id for f in report.of("held")] == ["caps.undeclared_operation_refused"]
     assert SIGNED
+
+
+def test_signed_urls_that_ignore_their_time_are_found(signing):
+    """A URL that is the same for a minute as for an hour is not what was asked for, though the bytes can be read."""
+    report = run(_target(SignsForGood), only=["caps.undeclared_operation_refused"])
+
+    assert [f.did for f in report.of("broken")] == ["backend.signed_url(id, 60) and signed_url(id, 3600)"]
 
 
 def test_a_refusal_of_the_storage_is_access_denied():
