@@ -30,6 +30,7 @@ __all__ = [
     "NotDeclared",
     "Settings",
     "broken",
+    "elsewhere",
     "expect",
     "expect_error",
     "expect_exactly",
@@ -292,3 +293,22 @@ def raw_or_not_checked() -> Iterator[None]:
         yield
     except NotImplementedError as error:
         raise NotChecked(str(error) or "raw access cannot do this here") from error
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[None]:
+    """Local time far from UTC, on any machine: one that runs in UTC shows no mistake with time zones."""
+    if not hasattr(time, "tzset"):
+        yield
+        return
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "NPT-05:45"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from holdall.backend import Capability
-from holdall.conformance._kit import Kit, NotChecked, broken, expect, show
+from holdall.conformance._kit import Kit, NotChecked, broken, elsewhere, expect, show
 from holdall.conformance._process import Nursery, Outcome
 from holdall.conformance._registry import check
 from holdall.errors import FileNotFound, HoldallError
@@ -37,7 +37,7 @@ class _Leftovers:
         went.
         """
         new = []
-        with self._kit.open() as store:
+        with elsewhere(), self._kit.open() as store:
             found = list(store.backend.debris())
         for debris in found:
             what = f"of the leftover {debris.name} ({debris.kind}) {did}"
