@@ -240,7 +240,7 @@ class _SwallowsCancellation(StagedWrapper):
         self.inner.discard()
 
 
-@mutant("concurrent.cancelled_create_leaves_nothing")
+@mutant("concurrent.cancelled_create_leaves_nothing", "concurrent.handle_shared_by_threads")
 class PublishesOnDiscard(MemoryBackend):
     """What object-store writers do when they are closed after a failure."""
 

@@ -31,7 +31,7 @@ class CachesMetadata(MemoryBackend):
         self._metas.pop(file_id, None)
 
 
-@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+@mutant("delete.only_that_one", "delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
 class HidesOnly(MemoryBackend):
     """A deleted entry is left out of listings, and nothing else."""
 
@@ -177,7 +177,7 @@ class KeepsTheBytes(LocalBackend):
             raise FileNotFound("gone") from None
 
 
-@mutant("delete.frees_space", "delete.then_everything_is_missing")
+@mutant("delete.only_that_one", "delete.frees_space", "delete.then_everything_is_missing")
 class LeavesTheData(LocalBackend):
     """Only the metadata goes."""
 
