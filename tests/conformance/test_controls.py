@@ -84,6 +84,12 @@ class LimitedAsDeclared(MemoryBackend):
     limits = Limits(max_file_bytes=3_000_000, max_filename_chars=255)
 
 
+class SmallFilesOnly(MemoryBackend):
+    """An item of a database: a few hundred kilobytes, a short name."""
+
+    limits = Limits(max_file_bytes=400_000, max_filename_chars=60)
+
+
 class NothingDeclared(MemoryBackend):
     """Promises nothing beyond the five verbs."""
 
@@ -99,7 +105,14 @@ class ServesSignedUrls(MemoryBackend):
     def signed_url(self, file_id: str, expires_in: int) -> str:
         self._entry(file_id)
         SIGNED[file_id] = self
-        return f"{self.address}/{file_id}?signature=0"
+        return f"{self.address}/{file_id}?expires={expires_in}&signature=0"
+
+
+class SignsForGood(ServesSignedUrls):
+    """Takes no notice of how long its URLs are to be good for."""
+
+    def signed_url(self, file_id: str, expires_in: int) -> str:
+        return super().signed_url(file_id, 3600)
 
 
 SIGNED: dict[str, ServesSignedUrls] = {}
@@ -157,6 +170,17 @@ def test_a_right_store_is_not_called_broken(kind):
     assert len(report.of("held")) > 25
 
 
+@pytest.mark.parametrize("kind", [SettlesAsDeclared, SmallFilesOnly])
+def test_declared_limits_are_kept_to_by_every_other_check(kind):
+    """No check of bytes, names or many at once asks for more than the backend says it holds, or for it sooner."""
+    report = run(_target(kind), only=("content", "create", "ids", "concurrent", "stateful"), max_examples=2)
+
+    assert _texts(report) == []
+    larger = [f.id for f in report.of("not checked") if "larger than max_file_bytes" in f.reason]
+    assert len(larger) == (8 if kind is SmallFilesOnly else 0), larger
+    assert "content.roundtrip_boundary_sizes" in [f.id for f in report.of("held")]
+
+
 def test_signed_urls_that_work_hold(signing):
     """Declared signed URLs from which the bytes can be read are what was promised."""
     report = run(_target(ServesSignedUrls), only=["caps.undeclared_operation_refused"])
@@ -164,6 +188,13 @@ def test_signed_urls_that_work_hold(signing):
     assert _texts(report) == []
     assert [f.id for f in report.of("held")] == ["caps.undeclared_operation_refused"]
     assert SIGNED
+
+
+def test_signed_urls_that_ignore_their_time_are_found(signing):
+    """A URL that is the same for a minute as for an hour is not what was asked for, though the bytes can be read."""
+    report = run(_target(SignsForGood), only=["caps.undeclared_operation_refused"])
+
+    assert [f.did for f in report.of("broken")] == ["backend.signed_url(id, 60) and signed_url(id, 3600)"]
 
 
 def test_a_refusal_of_the_storage_is_access_denied():

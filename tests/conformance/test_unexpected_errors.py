@@ -35,6 +35,25 @@ class Slips(MemoryBackend):
         return sorted([None, "file-1"])
 
 
+class NoRoom(MemoryBackend):
+    """Takes no file."""
+
+    def stage(self, file_id):
+        raise StorageError("there is no room")
+
+
+class TwoBugs(MemoryBackend):
+    """Cannot read from a place further on, and cannot remove."""
+
+    def open_data(self, file_id, start=0, stop=None):
+        if start:
+            raise StorageError("ranges are broken")
+        return super().open_data(file_id, start, stop)
+
+    def remove(self, file_id):
+        raise OSError("removal is broken")
+
+
 class Hangs(MemoryBackend):
     """Never answers when it is asked for bytes."""
 
@@ -83,6 +102,20 @@ def test_the_slip_of_a_backend_is_shown_with_its_place():
 
     assert finding.saw.startswith("StorageError: cannot list on Slips: TypeError in the backend; caused by TypeError: ")
     assert re.search(r" at test_unexpected_errors\.py:\d+$", finding.saw)
+
+
+def test_an_error_on_another_task_is_shown_as_itself():
+    """What a backend raised under a task group is named, not the group that it came in."""
+    [finding] = run(Opening(NoRoom), only=["concurrent.cancelled_create_leaves_nothing"]).findings
+
+    assert "there is no room" in finding.saw
+
+
+def test_of_two_bugs_found_by_the_model_one_is_shown():
+    """A sequence of steps that can fail in two ways is reported as one of them, with its text."""
+    [finding] = run(Opening(TwoBugs, "memory://bugs"), only=["stateful"]).findings
+
+    assert re.search("^StorageError: .*(ranges are broken|removal is broken)", finding.saw)
 
 
 def test_no_secret_of_the_url_is_among_the_values():

@@ -324,3 +324,18 @@ def test_one_error_for_absent_and_for_refused_is_told_apart(store, bucket, monke
 def test_only_what_can_be_proved_is_declared_exclusive(store):
     """An object store's delete does not say whether there was anything."""
     assert Capability.EXCLUSIVE_REMOVE not in store.capabilities
+
+
+def test_a_location_that_another_worker_makes_first_can_be_opened(tmp_path, monkeypatch):
+    """A filesystem that looks before it makes a directory fails if it is there by then; what counts is that it is."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    def look_then_make(self, path, exist_ok=False):
+        os.makedirs(path)
+        raise FileExistsError(path)
+
+    monkeypatch.setattr(LocalFileSystem, "makedirs", look_then_make)
+    with holdall.open_store(f"fsspec+file://{tmp_path}/new") as store:
+        file = store.create("a", b"abc", purpose="batch")
+
+        assert store.get_content(file.id) == b"abc"

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from holdall.conformance._kit import broken
+from holdall.conformance._kit import broken, expect
 from holdall.ids import minted_at_ms
-from holdall.model import FileObject, encode_meta
+from holdall.model import FileObject, FilePage, encode_meta
 from holdall.store import FileStore
 
-__all__ = ["minted", "minted_ago", "plant", "position", "quietly", "same_ids"]
+__all__ = ["minted", "minted_ago", "pages_of", "plant", "position", "quietly", "same_ids", "same_pages"]
 
 _AGES_SECONDS = (1, 61, 600, 3 * 3600, 2 * 86_400, 30 * 86_400, 100 * 86_400)
 
@@ -101,3 +101,30 @@ def same_ids(saw: Iterable[Any], expected: Iterable[str], did: str) -> None:
 
 def _few(ids: list[str]) -> str:
     return ", ".join(ids) if len(ids) <= 3 else f"{ids[0]}, {ids[1]}, … {ids[-1]}"
+
+
+def pages_of(store: FileStore, limit: int, most: int, **options: Any) -> Iterator[FilePage]:
+    """Page after page, as a client asks for them; broken if there is no end after `most`."""
+    after = options.pop("after", None)
+    for _ in range(most):
+        page = store.list(limit=limit, after=after, **options)
+        yield page
+        if not page.has_more or not page.data:
+            return
+        after = page.last_id
+    raise broken(
+        f"list(limit={limit}, after=<last_id of the page before>) {most} times", "an end", "has_more every time"
+    )
+
+
+def same_pages(store: FileStore, limit: int, expected: list[str], **options: Any) -> None:
+    """Walk by pages: each full but the last, together exactly these ids."""
+    said = "".join(f", {name}={value!r}" for name, value in options.items())
+    at = 0
+    for page in pages_of(store, limit, len(expected) + 2, **options):
+        did = f"list(limit={limit}{said}) from place {at} of {len(expected)}"
+        same_ids([f.id for f in page], expected[at : at + limit], did)
+        if page.data:
+            expect((page.first_id, page.last_id), (page.data[0].id, page.data[-1].id), f"first_id, last_id of {did}")
+        at += len(page.data)
+    same_ids(expected[:at], expected, f"list(limit={limit}{said}) until has_more is false")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdall.store import FileStore
 
 __all__ = [
+    "LARGEST_TRIED_BYTES",
     "NO_RAW_ACCESS",
     "Broken",
     "Kit",
@@ -29,12 +30,16 @@ __all__ = [
     "NotDeclared",
     "Settings",
     "broken",
+    "elsewhere",
     "expect",
     "expect_error",
     "expect_exactly",
 ]
 
 _SHOWN = 400
+
+LARGEST_TRIED_BYTES = 64 * 1024 * 1024
+"""A limit beyond this is not filled up to try it, unless large files are asked for."""
 
 NO_RAW_ACCESS = "no raw access to this backend"
 
@@ -65,10 +70,14 @@ class Settings:
 
 
 def show(value: Any) -> str:
-    """A value for a person: bytes by length and ends, files by id and size, errors by name and text."""
+    """A value for a person: bytes by length and ends, files by id and size, errors by name and text, of a group the
+    first.
+    """
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value)
         return repr(data) if len(data) <= 48 else f"{len(data)} bytes {data[:16]!r}…{data[-16:]!r}"
+    if isinstance(value, BaseExceptionGroup):
+        return show(value.exceptions[0])
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}{_cause(value)}"
     text = repr(value)
@@ -246,6 +255,11 @@ class Kit:
         except (NotChecked, NotImplementedError):
             return None
 
+    def fits(self, size: int) -> bool:
+        """Whether the backend declares to hold files of this size."""
+        most = self.store.backend.limits.max_file_bytes
+        return most is None or size <= most
+
     def settle(self) -> None:
         """Wait as long as the backend declares its listings to lag."""
         seconds = self.store.backend.limits.settle_seconds
@@ -279,3 +293,22 @@ def raw_or_not_checked() -> Iterator[None]:
         yield
     except NotImplementedError as error:
         raise NotChecked(str(error) or "raw access cannot do this here") from error
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[None]:
+    """Local time far from UTC, on any machine: one that runs in UTC shows no mistake with time zones."""
+    if not hasattr(time, "tzset"):
+        yield
+        return
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "NPT-05:45"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()

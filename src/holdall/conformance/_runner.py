@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from holdall.backend import Capability
-from holdall.conformance._kit import Broken, Kit, NotChecked, NotDeclared, NotEmpty, Settings, show
+from holdall.conformance._kit import LARGEST_TRIED_BYTES, Broken, Kit, NotChecked, NotDeclared, NotEmpty, Settings, show
 from holdall.conformance._registry import LEVELS, Check, all_checks
 from holdall.conformance._report import Finding, Report
 from holdall.conformance._target import Target
-from holdall.errors import HoldallError, InvalidRequest, StorageUnavailable
+from holdall.errors import FileTooLarge, HoldallError, InvalidRequest, StorageUnavailable
 from holdall.options import nearest
 from holdall.url import StoreURL
 
@@ -186,16 +186,30 @@ def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]
     except Broken as error:
         return {"status": "broken", "did": error.did, "expected": error.expected, "saw": error.saw}
     except BaseException as error:  # noqa: BLE001 - whatever a backend throws is a finding, not the suite's end
-        return {
-            "status": "broken",
-            "did": _step(error),
-            "expected": "no error",
-            "saw": show(error),
-            "trace": "".join(traceback.format_exception(error)),
-        }
+        return _unexpected(error, check, kit)
     finally:
         kit.close()
     return {"status": "held"}
+
+
+def _unexpected(error: BaseException, check: Check, kit: Kit) -> dict[str, Any]:
+    if isinstance(error, FileTooLarge) and (most := _proved_limit(check, kit)) is not None:
+        return {"status": "not checked", "reason": f"its files are larger than max_file_bytes, which is {most}"}
+    return {
+        "status": "broken",
+        "did": _step(error),
+        "expected": "no error",
+        "saw": show(error),
+        "trace": "".join(traceback.format_exception(error)),
+    }
+
+
+def _proved_limit(check: Check, kit: Kit) -> int | None:
+    """The largest file that the backend declares to hold, if `caps.limits_are_real` fills it up to see whether it is
+    true: whoever refuses a smaller one is found there.
+    """
+    most = kit.store.backend.limits.max_file_bytes
+    return None if most is None or most > LARGEST_TRIED_BYTES or check.id == "caps.limits_are_real" else most
 
 
 def _step(error: BaseException) -> str:

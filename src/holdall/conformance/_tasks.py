@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from holdall.errors import FileNotFound
 from holdall.store import FileStore
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "create_on_full_disk",
     "create_while_killed_reading",
     "delete_killed",
+    "race_to_delete",
     "read",
     "read_without_descriptors",
 ]
@@ -109,6 +111,16 @@ def delete_killed(store: FileStore, say: Say, *, at: int, file_id: str) -> None:
     store.delete(file_id)
     sys.setprofile(None)
     say(deleted=file_id, points=points[0])
+
+
+def race_to_delete(store: FileStore, say: Say, *, file_ids: list[str]) -> None:
+    """Delete the files, as others do at the same time; say which of them were deleted by this process."""
+    for file_id in file_ids:
+        try:
+            store.delete(file_id)
+        except FileNotFound:
+            continue
+        say(deleted=file_id)
 
 
 def create_while_killed_reading(store: FileStore, say: Say, *, after: int, size: int) -> None:

@@ -15,6 +15,7 @@ from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedW
 
 from holdall.backend import Debris
 from holdall.errors import FileNotFound, StorageUnavailable
+from holdall.url import StoreURL
 
 
 class _LastOneOnly(StagedWrapper):
@@ -161,6 +162,32 @@ class EverybodyDeletes(MemoryBackend):
 
 
 @mutant("concurrent.delete_race_one_winner")
+class LocksItsProcessOnly(LocalBackend):
+    """Looks and removes under a lock that other processes do not see."""
+
+    _lock = threading.Lock()
+
+    def remove(self, file_id: str) -> None:
+        with self._lock:
+            self.read_meta(file_id)
+            time.sleep(0.0005)
+            with contextlib.suppress(FileNotFound):
+                super().remove(file_id)
+
+
+@mutant("concurrent.creates_all_survive")
+class MakesItsRootOnce(LocalBackend):
+    """Looks whether its directory is there, and makes it: of two who look at once, one fails."""
+
+    @classmethod
+    def from_url(cls, url: StoreURL, options: Any) -> Any:
+        if not os.path.isdir(url.path):
+            time.sleep(0.01)
+            os.mkdir(url.path)
+        return super().from_url(url, options)
+
+
+@mutant("concurrent.delete_race_one_winner")
 class RawErrorForTheLoser(MemoryBackend):
     """The one who comes second gets an error of the dictionary."""
 
@@ -213,7 +240,7 @@ class _SwallowsCancellation(StagedWrapper):
         self.inner.discard()
 
 
-@mutant("concurrent.cancelled_create_leaves_nothing")
+@mutant("concurrent.cancelled_create_leaves_nothing", "concurrent.handle_shared_by_threads")
 class PublishesOnDiscard(MemoryBackend):
     """What object-store writers do when they are closed after a failure."""
 

@@ -146,3 +146,136 @@ class _Shared(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         self._at += len(chunk)
         return len(chunk)
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class ListingsStayOnTheirThread(MemoryBackend):
+    """Has a cursor for each listing, of a kind that no other thread may use."""
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        resident = _Resident()
+        for file_id in super().list_ids(after, before):
+            resident.check()
+            yield file_id
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class ClosesWhereItWasOpened(MemoryBackend):
+    """Has a connection that the thread alone may close that has opened it."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._resident = _Resident()
+
+    def close(self) -> None:
+        self._resident.check()
+        super().close()
+
+
+class _Pool:
+    """Ten connections, none of which is waited for."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(10)
+
+    def take(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise StorageUnavailable("connection pool exhausted")
+
+    def give_back(self) -> None:
+        self._free.release()
+
+
+class _PooledStream(io.BytesIO):
+    def __init__(self, data: bytes, pool: _Pool) -> None:
+        super().__init__(data)
+        pool.take()
+        self._pool = pool
+
+    def close(self) -> None:
+        if not self.closed:
+            self._pool.give_back()
+        super().close()
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class TenReaders(MemoryBackend):
+    """A reader keeps one of ten connections until it is closed."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._pool = _Pool()
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        return _PooledStream(super().open_data(file_id, start, stop).read(), self._pool)
+
+
+class _PooledStagedFile(StagedWrapper):
+    def __init__(self, inner: Any, pool: _Pool) -> None:
+        super().__init__(inner)
+        pool.take()
+        self._pool: _Pool | None = pool
+
+    def publish(self, meta: bytes) -> None:
+        self.inner.publish(meta)
+        self._end()
+
+    def discard(self) -> None:
+        self.inner.discard()
+        self._end()
+
+    def _end(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.give_back()
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class TenUploads(MemoryBackend):
+    """An upload keeps one of ten connections until it ends."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._pool = _Pool()
+
+    def stage(self, file_id: str) -> Any:
+        return _PooledStagedFile(super().stage(file_id), self._pool)
+
+
+class _InTheTransaction(StagedWrapper):
+    """Its chunks are there once the connection commits, whoever asks for that."""
+
+    def __init__(self, inner: Any, uncommitted: list[_InTheTransaction]) -> None:
+        super().__init__(inner)
+        self.uncommitted = uncommitted
+        self.chunks: list[bytes] = []
+        self.ended = False
+
+    def write(self, chunk: Any) -> None:
+        self.chunks.append(bytes(chunk))
+        self.uncommitted.append(self)
+
+    def publish(self, meta: bytes) -> None:
+        self.ended = True
+        self.uncommitted.clear()
+        self.inner.write(b"".join(self.chunks))
+        self.inner.publish(meta)
+
+    def discard(self) -> None:
+        if not self.ended:
+            self.ended = True
+            for staged in self.uncommitted:
+                staged.chunks.pop()
+            self.uncommitted.clear()
+
+
+@mutant("concurrent.handle_shared_by_threads")
+class RollsBackTheOthers(MemoryBackend):
+    """To discard is to roll back: what other uploads have written through the same connection goes too."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._uncommitted: list[_InTheTransaction] = []
+
+    def stage(self, file_id: str) -> Any:
+        return _InTheTransaction(super().stage(file_id), self._uncommitted)

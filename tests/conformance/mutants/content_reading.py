@@ -6,12 +6,13 @@ import contextlib
 import gzip
 import io
 import os
+import threading
 from typing import Any
 
 from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
 from holdall.backend import StagedFile
-from holdall.errors import FileNotFound
+from holdall.errors import FileNotFound, StorageError
 from holdall.store import FileStore
 
 MIB = 1024 * 1024
@@ -101,3 +102,44 @@ class LeaksWhatIsAbsent(LocalBackend):
         except FileNotFound:
             os.dup(self._held().fd)
             raise
+
+
+class _FullParts(StagedWrapper):
+    size = 0
+
+    def write(self, chunk: Any) -> None:
+        self.size += len(chunk)
+        self.inner.write(chunk)
+
+    def publish(self, meta: bytes) -> None:
+        if self.size and self.size % (5 * MIB) == 0:
+            raise StorageError("a part has no bytes")
+        self.inner.publish(meta)
+
+
+@mutant("content.large")
+class SendsAnEmptyPart(MemoryBackend):
+    """What is left when all parts of 5 MiB are full is sent as one more, which the server refuses."""
+
+    def stage(self, file_id: str) -> StagedFile:
+        return _FullParts(super().stage(file_id))
+
+
+@mutant("content.bytes_are_opaque")
+class NumericAffinity(MemoryBackend):
+    """A column that takes for a number what looks like one."""
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        data = super().open_data(file_id).read()
+        if len(data) < 20 and data.isdigit():
+            data = str(int(data)).encode().rjust(len(data))
+        return io.BytesIO(data[start:stop])
+
+
+@mutant("content.early_close_releases")
+class LeavesItsThread(MemoryBackend):
+    """Begins a thread for each handle, to keep its connection alive, and lets it run."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import os
 import shutil
 import time
@@ -279,3 +280,13 @@ class LeftoversTakeNoSpace(_Misdescribes):
     """An unfinished write of any length is 0 bytes."""
 
     told: ClassVar[dict[str, Any]] = {"bytes": 0}
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversInLocalTime(LocalBackend):
+    """Takes a time in UTC that does not say so for one of the place where it runs."""
+
+    def debris(self) -> Any:
+        for debris in super().debris():
+            naive = dt.datetime.fromtimestamp(debris.modified_at, dt.UTC).replace(tzinfo=None)
+            yield dataclasses.replace(debris, modified_at=naive.timestamp())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.conformance.mutants._base import LocalBackend, MemoryBackend, mutant
+from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
-from holdall.errors import FileNotFound
+from holdall.errors import FileNotFound, StorageError
 from holdall.store import FileStore
 
 
@@ -31,7 +31,7 @@ class CachesMetadata(MemoryBackend):
         self._metas.pop(file_id, None)
 
 
-@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+@mutant("delete.only_that_one", "delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
 class HidesOnly(MemoryBackend):
     """A deleted entry is left out of listings, and nothing else."""
 
@@ -177,7 +177,7 @@ class KeepsTheBytes(LocalBackend):
             raise FileNotFound("gone") from None
 
 
-@mutant("delete.frees_space", "delete.then_everything_is_missing")
+@mutant("delete.only_that_one", "delete.frees_space", "delete.then_everything_is_missing")
 class LeavesTheData(LocalBackend):
     """Only the metadata goes."""
 
@@ -238,3 +238,41 @@ class CachesBytes(MemoryBackend):
         if file_id not in self._kept:
             self._kept[file_id] = self._entry(file_id)[1]
         return io.BytesIO(self._kept[file_id][start:stop])
+
+
+class _Taken(StagedWrapper):
+    def __init__(self, inner: Any, taken: set[str], file_id: str) -> None:
+        super().__init__(inner)
+        self.taken, self.file_id = taken, file_id
+
+    def publish(self, meta: bytes) -> None:
+        if self.file_id in self.taken:
+            raise StorageError("UNIQUE constraint failed: entries.id")
+        self.inner.publish(meta)
+        self.taken.add(self.file_id)
+
+
+@mutant("delete.only_that_one")
+class MarksAsDeleted(MemoryBackend):
+    """A column says that the entry is deleted; its id stays taken."""
+
+    taken: ClassVar[set[str]] = set()
+
+    def stage(self, file_id: str) -> Any:
+        return _Taken(super().stage(file_id), self.taken, file_id)
+
+
+@mutant("delete.only_that_one")
+class RemembersTheDeleted(MemoryBackend):
+    """Listings leave out what was deleted through this handle, whatever was published since."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._deleted: set[str] = set()
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
+        return (i for i in super().list_ids(after, before) if i not in self._deleted)
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        self._deleted.add(file_id)

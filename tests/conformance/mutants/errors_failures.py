@@ -67,3 +67,16 @@ class LeavesOutWhatItCannotRead(LocalBackend):
                 yield file_id, self.read_meta(file_id)
             except OSError:
                 continue
+
+
+@mutant("errors.failure_is_not_missing")
+class FailedRemoveIsDone(LocalBackend):
+    """`ignore_errors=True` where the entry is taken out."""
+
+    def remove(self, file_id: str) -> None:
+        try:
+            super().remove(file_id)
+        except FileNotFound:
+            raise
+        except OSError:
+            return

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
 
-from holdall.errors import CorruptMetadata
+from holdall.errors import CorruptMetadata, StorageError
 from holdall.model import FileObject
 
 
@@ -234,3 +234,18 @@ class StripsDocument(MemoryBackend):
 
     def stage(self, file_id: str) -> Any:
         return _Strips(super().stage(file_id))
+
+
+class _OneRow(StagedWrapper):
+    def publish(self, meta: bytes) -> None:
+        if len(meta) > 128 * 1024:
+            raise StorageError("value too long for the column")
+        self.inner.publish(meta)
+
+
+@mutant("metadata.limit_exact")
+class DocumentsOf128KiB(MemoryBackend):
+    """A column for twice the metadata that a caller may give."""
+
+    def stage(self, file_id: str) -> Any:
+        return _OneRow(super().stage(file_id))

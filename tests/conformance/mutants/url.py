@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -202,3 +203,55 @@ class ListsByPattern(LocalBackend):
     def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
         found = {os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{self._root}/*/meta.json")}
         return (file_id for file_id in super().list_ids(after, before) if file_id in found)
+
+
+class _OneTable(MemoryBackend):
+    """Keeps the entries of all locations in one table; some statements forget to ask for the location."""
+
+    tables: ClassVar[dict[type, dict[str, Any]]] = {}
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.name = name or ""
+        self.tables.setdefault(type(self), {})[self.name] = self._space
+
+    def holding(self, file_id: str) -> Any:
+        """The location that is taken to hold the entry."""
+        table = self.tables[type(self)]
+        return next((s for name, s in table.items() if self.takes(name) and file_id in s.entries), self._space)
+
+    def takes(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def _entry(self, file_id: str) -> tuple[bytes, bytes]:
+        return _in(self.holding(file_id))._entry(file_id)
+
+    def remove(self, file_id: str) -> None:
+        _in(self.holding(file_id)).remove(file_id)
+
+
+def _in(space: Any) -> MemoryBackend:
+    backend = MemoryBackend()
+    backend._space = space
+    return backend
+
+
+@mutant("url.roundtrip")
+class FindsInAnyLocation(_OneTable):
+    """`WHERE id = ?`: only the listing asks for the location, too."""
+
+    def takes(self, name: str) -> bool:
+        return True
+
+
+@mutant("url.roundtrip")
+class NameIsAPrefix(_OneTable):
+    """`WHERE location LIKE ?`: what a location whose name goes on holds is in this one, too."""
+
+    def takes(self, name: str) -> bool:
+        return name.startswith(self.name)
+
+    def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
+        spaces = [space for name, space in self.tables[type(self)].items() if self.takes(name)]
+        found = {file_id for space in spaces for file_id in list(space.ids)}
+        return (i for i in sorted(found) if (after is None or i > after) and (before is None or i < before))

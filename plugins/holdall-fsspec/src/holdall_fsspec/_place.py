@@ -61,7 +61,13 @@ class Place:
             if self.bucket_is_absent(fs):
                 raise self.border.gone("open")
         elif self.directories and self.root:
-            fs.makedirs(self.root, exist_ok=True)
+            try:
+                fs.makedirs(self.root, exist_ok=True)
+            except Exception:  # noqa: BLE001 - which one it is depends on the filesystem
+                # Some filesystems look first, and fail where another worker is faster. What has failed below a
+                # directory that was made meanwhile is tried once more.
+                if self.info(fs, self.root) is None:
+                    fs.makedirs(self.root, exist_ok=True)
 
     def root_is_absent(self, fs: AbstractFileSystem) -> bool:
         """Whether nothing can be said about entries, since what should hold them is not there."""

@@ -17,7 +17,7 @@ from holdall.conformance._kit import NO_RAW_ACCESS, Kit, NotChecked, broken, exp
 from holdall.conformance._registry import check
 from holdall.conformance._sources import Dying, Endless, OnlyRead, dying_iterator, kinds_of
 from holdall.conformance._target import RawAccess
-from holdall.errors import FileNotFound, FileTooLarge, HoldallError, IntegrityError, InvalidRequest
+from holdall.errors import FileNotFound, FileTooLarge, HoldallError, IntegrityError, InvalidRequest, StorageError
 from holdall.ids import DEFAULT_MINTER
 from holdall.model import FileObject, encode_meta
 from holdall.store import FileStore
@@ -280,16 +280,22 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
         for name, size in (("first", 5), ("second", 9))
     )
     with backend.stage(file_id) as staged:
-        staged.write(b"never")
+        # Longer than what comes next by this id, so that what stays of it would be seen at the end of that.
+        staged.write(kit.noise(SIZE))
         # Leaving the block is the second time: it does nothing.
         staged.discard()
     _only_listed(kit, files, "with backend.stage(id): write, no publish; then list")
     staged = backend.stage(file_id)
     staged.write(b"right")
-    staged.publish(encode_meta(first))
-    staged.discard()
-    staged.discard()
-    _whole(kit, first, b"right", "backend.stage(id), write, publish, discard")
+    # Another attempt at the same upload is still going on; a storage may also refuse to begin it.
+    with contextlib.ExitStack() as others:
+        with contextlib.suppress(StorageError):
+            others.enter_context(backend.stage(file_id)).write(b"other")
+        staged.publish(encode_meta(first))
+        staged.discard()
+        staged.discard()
+        _whole(kit, first, b"right", "backend.stage(id), write, publish, discard")
+    _whole(kit, first, b"right", "backend.stage(id) twice, publish the first, discard the second")
     try:
         with backend.stage(file_id) as again:
             again.write(b"the other")
@@ -302,14 +308,16 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
 
 
 def _whole(kit: Kit, file: FileObject, data: bytes, did: str) -> None:
-    """The file is there with this metadata and these bytes, and not with those of another write."""
-    store = kit.open()
-    expect(store.get(file.id).filename, file.filename, f"{did}; then get(id).filename")
-    try:
-        content = store.get_content(file.id)
-    except HoldallError as error:
-        raise broken(f"{did}; then get_content(id)", data, error) from error
-    expect(content, data, f"{did}; then get_content(id)")
+    """The file is there with this metadata and these bytes, and not with those of another write; for a new handle, and
+    for the one that has written.
+    """
+    for store in (kit.open(), kit.store):
+        try:
+            expect(store.get(file.id).filename, file.filename, f"{did}; then get(id).filename")
+            content = store.get_content(file.id)
+        except HoldallError as error:
+            raise broken(f"{did}; then get_content(id)", data, error) from error
+        expect(content, data, f"{did}; then get_content(id)")
 
 
 @check("create.limit_refused_while_streaming")

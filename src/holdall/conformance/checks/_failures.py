@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from holdall.backend import Capability
-from holdall.conformance._kit import Kit, NotChecked, broken, expect
+from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error
 from holdall.conformance._process import Nursery
 from holdall.conformance._registry import check
+from holdall.errors import FileNotFound
 
 
 @check("errors.failure_is_not_missing", needs=Capability.SHARED)
@@ -35,5 +36,7 @@ def failure_is_not_missing(kit: Kit) -> None:
             raise broken(did, "what is there, or an error that is not FileNotFound", answer["raised"])
         if "value" in answer and answer["way"] in right:
             expect(answer["value"], right[answer["way"]], did)
+        if "value" in answer and answer["way"] == "backend.remove":
+            expect_error(FileNotFound, f"{did} returned; get", lambda: kit.open().get(cold.id))
     if all("value" in answer for answer in outcome.said):
         raise NotChecked("it goes on without a descriptor more")

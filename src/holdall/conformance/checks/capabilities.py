@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from holdall.backend import Capability
 from holdall.conformance._entries import minted_ago, plant, same_ids
 from holdall.conformance._kit import (
+    LARGEST_TRIED_BYTES,
     Kit,
     NotDeclared,
     broken,
@@ -33,8 +34,6 @@ from holdall.ids import lower_bound
 from holdall.model import decode_meta
 
 MIB = 1024 * 1024
-# A limit beyond this is not filled up to try it, unless large files are asked for.
-LARGEST_TRIED_BYTES = 64 * MIB
 LARGEST_TRIED_WHEN_LARGE_BYTES = 1024 * MIB
 LONGEST_TRIED_CHARS = 1_000_000
 
@@ -69,7 +68,8 @@ def undeclared_operation_refused(kit: Kit) -> None:
 
 def _signed_urls(kit: Kit) -> None:
     data = kit.noise(100_000)
-    url = kit.store.backend.signed_url(kit.put(data).id, 300)
+    file_id = kit.put(data).id
+    url = kit.store.backend.signed_url(file_id, 300)
     did = "backend.signed_url(id, 300)"
     if not isinstance(url, str) or urlsplit(url).scheme not in {"http", "https"}:
         raise broken(did, "an http:// or https:// URL", show(url))
@@ -78,6 +78,10 @@ def _signed_urls(kit: Kit) -> None:
             expect(response.read(), data, f"{did}, then read the URL without credentials")
     except OSError as error:
         raise broken(f"{did}, then read the URL without credentials", "the bytes", show(error)) from error
+    # A URL tells how long it is good for, or was signed with it; made in one second, the rest of it is the same.
+    for _ in range(3):
+        if kit.store.backend.signed_url(file_id, 60) == kit.store.backend.signed_url(file_id, 3600):
+            raise broken("backend.signed_url(id, 60) and signed_url(id, 3600)", "two URLs", "the same one twice")
 
 
 def _local_paths(kit: Kit) -> None:

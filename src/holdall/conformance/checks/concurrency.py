@@ -18,6 +18,8 @@ from holdall.errors import FileNotFound, HoldallError, InvalidRequest
 THREADS = 8
 _PATIENCE_SECONDS = 60
 _MEETING_SECONDS = 0.5
+# More than the pools of connections that clients come with hold.
+_MANY = 32
 
 
 def together(count: int, action: Callable[[int], Any], *, interleaved: bool = False) -> list[Any]:
@@ -72,7 +74,10 @@ def meeting(data: bytes, barrier: threading.Barrier) -> Iterator[bytes]:
 
 @check("concurrent.creates_all_survive")
 def creates_all_survive(kit: Kit) -> None:
-    """Eight threads, each with a handle of its own, create five files each; then an upload while others come and go."""
+    """Eight threads open a new location; with a handle of its own, each creates five files; then an upload while others
+    come and go.
+    """
+    _all_begin(kit)
     contents = {(t, n): kit.noise(20_000 + 1000 * t + n) for t in range(THREADS) for n in range(5)}
     handles = [kit.open() for _ in range(THREADS)]
     barrier = threading.Barrier(THREADS)
@@ -102,6 +107,16 @@ def creates_all_survive(kit: Kit) -> None:
     _all_there(kit, [*stored, (file.id, data)], did)
 
 
+def _all_begin(kit: Kit) -> None:
+    """A location that nobody has opened before, as a program with many workers finds it."""
+    kit.store  # noqa: B018 - the check's own location comes first
+    url = kit.adopt(kit.target.fresh())
+    did = f"open a new location on {THREADS} threads, and create a file on each"
+    results = together(THREADS, lambda n: kit.put(b"%d" % n, store=kit.open(url)).id)
+    _none_failed(results, did)
+    expect(sorted(kit.listed(kit.open(url))), sorted(results), f"list() after {did}")
+
+
 def _none_failed(results: list[Any], did: str) -> None:
     for result in results:
         if isinstance(result, BaseException):
@@ -124,6 +139,7 @@ def reader_never_sees_partial(kit: Kit) -> None:
     data = kit.noise(300_000)
     other = kit.open()
     kept = kit.put(b"stays")
+    kit.settle()
 
     def watched() -> Iterator[bytes]:
         for start in range(0, len(data), 60_000):
@@ -164,7 +180,7 @@ def reader_never_sees_partial(kit: Kit) -> None:
 
 @check("concurrent.delete_race_one_winner", needs=Capability.EXCLUSIVE_REMOVE)
 def delete_race_one_winner(kit: Kit) -> None:
-    """Thirty files, each deleted by six threads at one moment through handles of their own."""
+    """Thirty files, each deleted by six threads at one moment through handles of their own; then by processes."""
     racers = 6
     handles = [kit.open() for _ in range(racers)]
     for _ in range(30):
@@ -176,6 +192,23 @@ def delete_race_one_winner(kit: Kit) -> None:
         winners = sum(result is None for result in results)
         expect(winners, 1, f"the number of successes when {racers} threads delete one file at once")
         expect(kit.listed(), [], "list() after the race")
+    if Capability.SHARED in kit.capabilities:
+        _processes_race(kit)
+
+
+def _processes_race(kit: Kit) -> None:
+    """A lock of one process is none for another."""
+    racers = 3
+    file_ids = [kit.put(b"contested").id for _ in range(20)]
+    did = f"delete {len(file_ids)} files in each of {racers} processes at once"
+    with Nursery(kit.target) as nursery:
+        outcomes = nursery.run("race_to_delete", kit.url, copies=racers, file_ids=file_ids)
+    for outcome in outcomes:
+        if outcome.error:
+            raise broken(did, "one success, FileNotFound for the others", outcome.error)
+    deleted = [said["deleted"] for outcome in outcomes for said in outcome.said]
+    expect(sorted(deleted), sorted(file_ids), f"{did}: for which of them it succeeded")
+    expect(kit.listed(), [], f"list() after {did}")
 
 
 @check("concurrent.processes_create", needs=Capability.SHARED)
@@ -197,7 +230,9 @@ def processes_create(kit: Kit) -> None:
 
 @check("concurrent.handle_shared_by_threads")
 def handle_shared_by_threads(kit: Kit) -> None:
-    """Eight threads create, read, list and delete through one handle; one thread has three uploads going by turns."""
+    """Eight threads create, read, list and delete through one handle; one thread has three uploads going by turns, and
+    many uploads and readers at once.
+    """
     store = kit.store
     contents = [[kit.noise(70_000 + 100 * t + n) for n in range(6)] for t in range(THREADS)]
     barrier = threading.Barrier(THREADS)
@@ -208,6 +243,7 @@ def handle_shared_by_threads(kit: Kit) -> None:
             file = kit.put(meeting(data, barrier) if n == 0 else data, f"{t}-{n}")
             expect(store.get_content(file.id), data, "get_content of one's own file, one handle on 8 threads")
             expect(store.get(file.id).filename, f"{t}-{n}", "get of one's own file, one handle on 8 threads")
+            kit.settle()
             expect(file.id in [f.id for f in store.list()], True, "one's own file is listed, one handle on 8 threads")
             with store.open(file.id) as stream:
                 stream.seek(n * 1000)
@@ -225,8 +261,12 @@ def handle_shared_by_threads(kit: Kit) -> None:
     kept = [pair for result in results for pair in result]
     # On one thread nobody else can make way: uploads that wait for each other wait for ever.
     turns = together(1, lambda _: _by_turns(kit))
-    _none_failed(turns, "write three uploads by turns on one thread, through one handle")
-    kept += turns[0]
+    _none_failed(
+        turns, "write three uploads by turns on one thread, through one handle, and discard a fourth meanwhile"
+    )
+    many = together(1, lambda _: _many(kit))
+    _none_failed(many, f"begin {_MANY} uploads on one thread, through one handle, then as many readers")
+    kept += turns[0] + many[0]
     _all_there(kit, kept, f"what {THREADS} threads and three uploads by turns kept through one handle")
     _hops(kit)
     _same_file(kit)
@@ -234,7 +274,9 @@ def handle_shared_by_threads(kit: Kit) -> None:
 
 
 def _hops(kit: Kit) -> None:
-    """An upload and a reader that go from thread to thread and back, as event loops with worker threads do."""
+    """An upload, a reader, a listing and a handle that go from thread to thread and back, as event loops with worker
+    threads do.
+    """
     data = kit.noise(100_000)
 
     def step(did: str, action: Callable[[], Any]) -> Any:
@@ -251,6 +293,12 @@ def _hops(kit: Kit) -> None:
     saw = [step("read from a file", lambda: stream.read(50_000)), stream.read()]
     step("close a file", stream.close)
     expect(b"".join(saw), data, "upload and read, some steps on a thread of their own")
+    walk = kit.store.backend.list_ids()
+    found = [next(walk), step("go on with a listing", lambda: next(walk)), *walk]
+    expect(len(set(found)), len(found), "backend.list_ids(), a step on a thread of its own: how many different ids")
+    passing = kit.open()
+    passing.get(file_id)
+    step("close a handle", passing.close)
 
 
 def _same_file(kit: Kit) -> None:
@@ -268,6 +316,7 @@ def _same_file(kit: Kit) -> None:
 def _walks_by_turns(kit: Kit) -> None:
     """What has begun to list holds nothing that another call through the same handle waits for, or ends."""
     ids = sorted(kit.put(b"%d" % n).id for n in range(6))
+    kit.settle()
     backend = kit.store.backend
     first, second = backend.list_ids(), backend.list_ids()
     saw: tuple[list[str], list[str]] = ([], [])
@@ -282,13 +331,37 @@ def _walks_by_turns(kit: Kit) -> None:
 
 
 def _by_turns(kit: Kit) -> list[tuple[str, bytes]]:
-    """Three uploads through one handle, written by turns, finished in the reverse order."""
+    """Three uploads through one handle, written by turns, finished in the reverse order; a fourth that is given up."""
     contents = [kit.noise(20_000 + n) for n in range(3)]
     uploads = [kit.store.begin(f"turn {n}", purpose="batch") for n in range(3)]
+    given_up = kit.store.begin("given up", purpose="batch")
     for at in range(0, 20_100, 5_000):
         for upload, data in zip(uploads, contents, strict=True):
             upload.write(data[at : at + 5_000])
-    return [(upload.finish().id, data) for upload, data in reversed([*zip(uploads, contents, strict=True)])]
+        if at == 5_000:
+            given_up.write(contents[0])
+        elif at == 10_000:
+            given_up.discard()
+    stored = []
+    for n in reversed(range(3)):
+        stored.append((uploads[n].finish().id, contents[n]))
+        # Not those whose bytes are all there, either.
+        early = {upload.file_id for upload in (*uploads[:n], given_up)} & set(kit.listed())
+        expect(len(early), 0, f"finish upload {n + 1} of 3, list(): how many of the others are shown")
+    return stored
+
+
+def _many(kit: Kit) -> list[tuple[str, bytes]]:
+    """As slow clients have them: all are begun before the first one ends."""
+    contents = [kit.noise(1000) for _ in range(_MANY)]
+    with contextlib.ExitStack() as begun:
+        uploads = [begun.enter_context(kit.store.begin(f"{n} of many", purpose="batch")) for n in range(_MANY)]
+        for upload, data in zip(uploads, contents, strict=True):
+            upload.write(data)
+        stored = [(upload.finish().id, data) for upload, data in zip(uploads, contents, strict=True)]
+        streams = [begun.enter_context(kit.store.open(file_id)) for file_id, _ in stored]
+        expect([stream.read(10) for stream in streams], [data[:10] for data in contents], f"reading {_MANY} files")
+    return stored
 
 
 @check("concurrent.cancelled_create_leaves_nothing")
@@ -314,7 +387,7 @@ def cancelled_create_leaves_nothing(kit: Kit) -> None:
                 await waiting.wait()
             tasks.cancel_scope.cancel()
 
-    for chunks in (0, 1, 5):
+    for chunks in (0, 1, 3):
         anyio.run(cancelled_after, chunks)
         expect(kit.listed(), [], f"list() after a create that was cancelled after {chunks} chunks")
     data = kit.noise(1000)

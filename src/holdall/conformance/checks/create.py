@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import os
 import tempfile
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from holdall.conformance._kit import Kit, broken, expect, expect_error, expect_exactly, fields_of
+from holdall.conformance._kit import Kit, broken, elsewhere, expect, expect_error, expect_exactly, fields_of
 from holdall.conformance._registry import check
 from holdall.conformance._sources import Observed, OnlyRead, kinds_of
 from holdall.conformance.checks import _create_failures  # noqa: F401 - registers its checks
@@ -153,7 +151,7 @@ def does_not_close_or_rewind_source(kit: Kit) -> None:
 def created_at_is_utc_and_monotone_enough(kit: Kit) -> None:
     """Under a clock of another time zone, from two handles by turns; read again when the second has passed."""
     handles = (kit.store, kit.open())
-    with _elsewhere():
+    with elsewhere():
         earliest = int(time.time()) - CLOCK_SKEW_SECONDS
         files = [kit.put(store=handles[n % 2]) for n in range(30)]
         latest = int(time.time()) + CLOCK_SKEW_SECONDS
@@ -172,22 +170,3 @@ def created_at_is_utc_and_monotone_enough(kit: Kit) -> None:
         expect([other.get(f.id).created_at for f in files], times, "created_at by get, a second later")
         listed = {f.id: f.created_at for f in other.list()}
         expect([listed.get(f.id) for f in files], times, "created_at by list, a second later")
-
-
-@contextlib.contextmanager
-def _elsewhere() -> Iterator[None]:
-    """Local time far from UTC, on any machine: one that runs in UTC shows no mistake with time zones."""
-    if not hasattr(time, "tzset"):
-        yield
-        return
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = "NPT-05:45"
-    time.tzset()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TZ"]
-        else:
-            os.environ["TZ"] = before
-        time.tzset()

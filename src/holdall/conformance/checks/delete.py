@@ -8,8 +8,8 @@ from typing import Any
 from holdall.conformance._entries import plant, quietly, same_ids
 from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error, raw_or_not_checked, show
 from holdall.conformance._registry import check
-from holdall.errors import FileNotFound
-from holdall.model import FileObject
+from holdall.errors import FileNotFound, HoldallError
+from holdall.model import FileObject, encode_meta
 from holdall.store import FileStore
 
 MIB = 1024 * 1024
@@ -88,7 +88,7 @@ def twice_is_file_not_found(kit: Kit) -> None:
 
 @check("delete.only_that_one")
 def only_that_one(kit: Kit) -> None:
-    """Neighbours with the same bytes and name, and with ids that begin alike or look like a pattern of it."""
+    """Neighbours with the same bytes and name, and with ids that begin alike or look like a pattern; two come back."""
     data = kit.noise(1000)
     files = [kit.put(data, "same.txt", metadata={"n": n}) for n in range(6)]
     kept = {f.id: (f, data) for f in files}
@@ -100,15 +100,29 @@ def only_that_one(kit: Kit) -> None:
         kept[file_id] = (plant(kit.store, file_id, file_id.encode()), file_id.encode())
     last = kit.put(data, "same.txt")
     kept[last.id] = (last, data)
+    gone: dict[str, tuple[FileObject, bytes]] = {}
     for doomed in (files[0].id, files[3].id, last.id, "file-a_c", "file-a", "file-_", "file-abc", long[0]):
         kit.store.delete(doomed)
-        del kept[doomed]
+        gone[doomed] = kept.pop(doomed)
         kit.settle()
         other = kit.open()
         same_ids(sorted(f.id for f in other.list()), sorted(kept), f"list() after delete({doomed!r})")
         for file_id, (file, content) in kept.items():
             expect(other.get(file_id), file, f"get({file_id!r}) after delete({doomed!r})")
             expect(other.get_content(file_id), content, f"get_content({file_id!r}) after delete({doomed!r})")
+    # From a backup, as they were: an id that is free again, not one that stays taken or hidden.
+    for file_id in (files[0].id, "file-a_c"):
+        file, content = gone[file_id]
+        did = f"delete({file_id!r}), publish it again as it was"
+        try:
+            plant(kit.store, file_id, content, meta=encode_meta(file))
+        except HoldallError as error:
+            raise broken(did, "no error", show(error)) from error
+        kit.settle()
+        for store in (kit.store, kit.open()):
+            expect(store.get(file_id), file, f"{did}, get")
+            expect(store.get_content(file_id), content, f"{did}, get_content")
+            expect(file_id in [f.id for f in store.list()], True, f"{did}, list(): whether it is listed")
 
 
 @check("delete.open_reader_defined")

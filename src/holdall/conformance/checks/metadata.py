@@ -280,6 +280,11 @@ def limit_exact(kit: Kit) -> None:
     for file, metadata, did in stored:
         expect_exactly(other.get(file.id).metadata, metadata, f"{did}, get().metadata")
         expect_exactly(listed[file.id].metadata if file.id in listed else None, metadata, f"{did}, list(), metadata")
+    # In the document each of many values has a line of its own, which makes it four times as long.
+    lines = {"k": [0] * ((LIMIT_BYTES - 8) // 2)}
+    file = kit.put(metadata=dict(lines))
+    expect_exactly(kit.open().get(file.id).metadata, lines, f"create with {len(lines['k'])} zeros as metadata, get()")
+    kit.store.delete(file.id)
     for size in (LIMIT_BYTES + 1, LIMIT_BYTES + 2, 1_000_000):
         for kind in ("one text", "two-byte characters", "many keys"):
             source, metadata = OnlyRead(b"never read"), metadata_of(size, kind)

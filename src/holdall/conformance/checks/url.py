@@ -16,7 +16,7 @@ from holdall.conformance._entries import same_ids
 from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error, show
 from holdall.conformance._registry import check
 from holdall.conformance._secrets import Secrets, leaks, new_secret, secrets_of
-from holdall.errors import HoldallError, InvalidStoreURL
+from holdall.errors import FileNotFound, HoldallError, InvalidStoreURL
 from holdall.options import StoreOptions
 from holdall.url import StoreURL, is_secret_name
 
@@ -50,7 +50,9 @@ def _with(url: str, **options: str) -> str:
 
 @check("url.roundtrip")
 def roundtrip(kit: Kit) -> None:
-    """The store's URL, as text, opens a store that sees the files, and whose files are seen; again and again."""
+    """The store's URL, as text, opens a store that sees the files, and whose files are seen; again and again. Locations
+    beside and below it have files of their own.
+    """
     file = kit.put(b"there")
     url = kit.store.url
     if url is None:
@@ -68,6 +70,31 @@ def roundtrip(kit: Kit) -> None:
         expect(kit.store.get_content(back.id), b"%d" % n, "get_content of a file that was created through that store")
         same_ids(sorted(kit.listed()), sorted(kit.listed(store)), "list() through both")
         text = store.url.reveal() if store.url else text
+    _apart(kit)
+
+
+def _apart(kit: Kit) -> None:
+    """A location beside this one, whose name begins with the whole name of this one, and a location below this one."""
+    below = dataclasses.replace(parsed := StoreURL.parse(kit.url), path=f"{parsed.path.rstrip('/')}/below").reveal()
+    stores = {"the location": kit.store}
+    for name, url in (("one whose name begins with its name", _beside(kit, "-too")), ("one below it", below)):
+        # A storage may have no such places.
+        with contextlib.suppress(InvalidStoreURL):
+            stores[name] = kit.open(kit.adopt(url))
+    held = {"the location": kit.listed()}
+    for name, store in stores.items():
+        held[name] = sorted([*held.get(name, []), kit.put(name.encode(), store=store).id])
+    for name, store in stores.items():
+        for other in (o for o in stores if o != name):
+            did = f"create in {other}; through the store of {name}"
+            foreign = held[other][-1]
+            expect_error(FileNotFound, f"{did}, get that file", lambda: store.get(foreign))
+            expect_error(FileNotFound, f"{did}, delete that file", lambda: store.delete(foreign))
+        store.sweep(older_than=0)
+    for name, store in stores.items():
+        did = f"create a file in each of {', '.join(stores)}; in {name}"
+        same_ids(sorted(kit.listed(store)), held[name], f"{did}, list()")
+        expect(store.get_content(held[name][-1]), name.encode(), f"{did}, get_content")
 
 
 @check("url.unknown_option_rejected_with_suggestion")
