@@ -101,8 +101,12 @@ def _write(path: str, text: str) -> None:
     if path == "-":
         sys.stdout.write(text)
         return
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        # Writing, unlike opening, does not tell which file it was.
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 @contextlib.contextmanager

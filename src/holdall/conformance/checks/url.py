@@ -16,7 +16,7 @@ from holdall.conformance._entries import same_ids
 from holdall.conformance._kit import Kit, NotChecked, broken, expect, expect_error, show
 from holdall.conformance._registry import check
 from holdall.conformance._secrets import Secrets, leaks, new_secret, secrets_of
-from holdall.errors import FileNotFound, HoldallError, InvalidStoreURL
+from holdall.errors import FileNotFound, HoldallError, InvalidStoreURL, StorageError
 from holdall.options import StoreOptions
 from holdall.url import StoreURL, is_secret_name
 
@@ -77,13 +77,13 @@ def _apart(kit: Kit) -> None:
     """A location beside this one, whose name begins with the whole name of this one, and a location below this one."""
     below = dataclasses.replace(parsed := StoreURL.parse(kit.url), path=f"{parsed.path.rstrip('/')}/below").reveal()
     stores = {"the location": kit.store}
+    held = {"the location": sorted([*kit.listed(), kit.put(b"the location").id])}
     for name, url in (("one whose name begins with its name", _beside(kit, "-too")), ("one below it", below)):
-        # A storage may have no such places.
-        with contextlib.suppress(InvalidStoreURL):
-            stores[name] = kit.open(kit.adopt(url))
-    held = {"the location": kit.listed()}
-    for name, store in stores.items():
-        held[name] = sorted([*held.get(name, []), kit.put(name.encode(), store=store).id])
+        # A storage may have no such place: below a file there is none.
+        with contextlib.suppress(InvalidStoreURL, StorageError):
+            store = kit.open(kit.adopt(url))
+            held[name] = [kit.put(name.encode(), store=store).id]
+            stores[name] = store
     for name, store in stores.items():
         for other in (o for o in stores if o != name):
             did = f"create in {other}; through the store of {name}"
