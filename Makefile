@@ -59,7 +59,7 @@ clean:   ## remove everything that make has made
 
 # What benchmarks/ compares with; setting up anew removes it, hence after.
 .venv/.benched: .venv/.synced
-	@$(UV) sync --frozen --quiet --all-packages --all-extras --group bench --python $(PYTHON)
+	@$(UV) sync --frozen --quiet --inexact --all-packages --all-extras --group bench --python $(PYTHON)
 	@touch $@
 
 # What cannot be had here is skipped by the tests, which say why.
