@@ -99,3 +99,12 @@ def serve(url, tmp_path):
             return process, address[0], line
 
         yield start
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty directory to be in."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    return directory

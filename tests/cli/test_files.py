@@ -15,15 +15,6 @@ from holdall.cli import _download
 BYTES = bytes(range(256)) * 1000 + b"\r\n\x00\x1a"
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty directory to be in."""
-    directory = tmp_path / "here"
-    directory.mkdir()
-    monkeypatch.chdir(directory)
-    return directory
-
-
 def _damage(tmp_path, file):
     path = tmp_path / "store" / file.id / "data.bin"
     data = bytearray(path.read_bytes())

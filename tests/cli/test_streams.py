@@ -14,15 +14,6 @@ import pytest
 BYTES = bytes(range(256)) * 1000 + b"\r\n\x00\x1a"
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty directory to be in."""
-    directory = tmp_path / "here"
-    directory.mkdir()
-    monkeypatch.chdir(directory)
-    return directory
-
-
 def test_put_waits_for_standard_input_that_does_not_block(run, url, store, monkeypatch):
     """A pipe that whoever started the program made non-blocking is read to its end, however late its bytes come."""
     reading, writing = os.pipe()
