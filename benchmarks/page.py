@@ -75,9 +75,11 @@ def _durability(tables: Tables) -> Iterator[str]:
 def _threads(tables: Tables) -> Iterator[str]:
     counts = ("1 thread", "8 threads", "64 threads")
     yield from _head(counts)
-    for table in (tables["threads.durable"], tables["threads.create"]):
+    for name, disk in (("threads.durable", ""), ("threads.slow", ", flush of 1 ms"), ("threads.create", "")):
+        table = tables.get(name, Table(name, "", ""))
         for store in dict.fromkeys(who.rpartition(", ")[0] for who in table.series):
-            yield _line(store, (f"{1 / (table.median(f'{store}, {count}') or 1):,.0f}" for count in counts))
+            rates = (f"{1 / (table.median(f'{store}, {count}') or 1):,.0f}" for count in counts)
+            yield _line(f"{store}{disk}", rates)
 
 
 def _growth(tables: Tables) -> Iterator[str]:

@@ -92,7 +92,7 @@ def _listing(pyplot: Any, tables: Tables) -> Any:
 
 
 def _threads(pyplot: Any, tables: Tables) -> Any:
-    found = [tables[name] for name in ("threads.durable", "threads.create") if name in tables]
+    found = [tables[name] for name in ("threads.durable", "threads.slow", "threads.create") if name in tables]
     if not found:
         return None
     figure, axes = pyplot.subplots(1, len(found), figsize=(4.8 * len(found), 3.4), squeeze=False)
@@ -107,7 +107,7 @@ def _threads(pyplot: Any, tables: Tables) -> Any:
             axis.plot(*zip(*points, strict=True), marker="o", ms=4, color=_colour(store), label=store)
         axis.set(xscale="log", xlabel="threads", ylabel="creates a second", ylim=(0, None), xticks=[1, 8, 64])
         axis.set_xticklabels(["1", "8", "64"])
-        axis.set_title(table.title, fontsize=10)
+        axis.set_title(table.title.replace(", on", "\non"), fontsize=10)
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     figure.tight_layout()

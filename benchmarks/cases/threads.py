@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
+from pathlib import Path
 
+from benchmarks.disks import Unavailable, slow_disk
 from benchmarks.harness import Run, check, quiet
 from benchmarks.peers import Peer, find
+from benchmarks.tables import Table
 
 __all__ = ["measure", "together"]
 
+_DURABLE = ("HoldallDurable", "StageFloorDurable")
+_FAST = ("Holdall", "SeedPort", "StageFloor")
+
+_FLUSH = 0.001
+"""Seconds, as flash without a capacitor takes; disks that turn take ten times as long."""
+
 
 def measure(run: Run) -> None:
-    """Tables `threads.create` and `threads.durable`: the wall time of a create, by how many threads share the work."""
+    """Tables `threads.*`: the wall time of a create, by how many threads share the work. `threads.slow` is on a disk
+    whose flush takes a millisecond.
+    """
     for name, title, classes, files in (
-        ("threads.durable", "create 1 KiB, durable, from threads", ("HoldallDurable", "StageFloorDurable"), 384),
-        ("threads.create", "create 1 KiB, fsync=false, from threads", ("Holdall", "SeedPort", "StageFloor"), 768),
+        ("threads.durable", "create 1 KiB, durable, from threads", _DURABLE, 384),
+        ("threads.slow", "create 1 KiB, durable, from threads, on a disk whose flush takes 1 ms", _DURABLE, 192),
+        ("threads.create", "create 1 KiB, fsync=false, from threads", _FAST, 768),
     ):
         if not run.wants(name):
             continue
         found, missing = find(classes)
         run.missing |= missing
         run.say(f"{name}: {len(found)} stores, 1 to 64 threads")
-        table = run.table(name, title, f"{found[0].name}, 1 thread")
-        rounds = run.pick(2, 5, 8)
-        for number in range(rounds + 1):
-            for kind, threads in run.shuffled((kind, n) for kind in found for n in (1, 8, 64)):
-                peer = kind(run.new_folder())
-                seconds = together(peer, threads, files)
-                if number:
-                    table.add(f"{kind.name}, {threads} thread{'s' if threads > 1 else ''}", seconds)
-                peer.close()
+        if name != "threads.slow":
+            _measure(run, run.table(name, title, f"{found[0].name}, 1 thread"), found, files)
+            continue
+        try:
+            with slow_disk(run.new_folder(), flush=_FLUSH) as disk:
+                _measure(run, run.table(name, title, f"{found[0].name}, 1 thread"), found, files, disk)
+        except Unavailable as error:
+            run.missing["a disk with slow flushes"] = str(error)
+
+
+def _measure(run: Run, table: Table, stores: list[type[Peer]], files: int, disk: Path | None = None) -> None:
+    for number in range(run.pick(2, 5, 8) + 1):
+        for kind, threads in run.shuffled((kind, n) for kind in stores for n in (1, 8, 64)):
+            peer = kind(Path(tempfile.mkdtemp(dir=disk)) if disk else run.new_folder())
+            seconds = together(peer, threads, files)
+            if number:
+                table.add(f"{kind.name}, {threads} thread{'s' if threads > 1 else ''}", seconds)
+            peer.close()
 
 
 def together(peer: Peer, threads: int, files: int) -> float:
