@@ -144,9 +144,11 @@ def test_python_and_console_blocks_do_what_the_page_says(page, tmp_path):
 
 @pytest.mark.parametrize("page", DECISIONS, ids=_name)
 def test_a_decision_says_why_what_with_which_consequences_and_how_it_is_held(page):
-    """Every decision has the same four parts, in the same order."""
-    parts = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    """Every decision has its number before its title, and the same four parts, in the same order."""
+    text = page.read_text(encoding="utf-8")
+    parts = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
 
+    assert text.startswith(f"# {page.name[:4]}. ")
     assert parts == ["Context", "Decision", "Consequences", "How it is held"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests import fakes, strategies
 
 import holdall
-from holdall import Capability, FileNotFound, FileStore
+from holdall import Capability, FileNotFound, FileStore, InvalidRequest
 from holdall.backends.memory import MemoryBackend
 from holdall.model import encode_meta
 
@@ -146,6 +146,17 @@ def test_setting_remember_lets_go_of_all():
         backend.calls.clear()
         assert list(store) == files
         assert backend.calls["read_meta"] == 3
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "10", None])
+def test_how_many_are_remembered_is_a_whole_number(value):
+    """Anything else is refused at once, and what was said before stays."""
+    with pytest.raises(InvalidRequest, match="remember must be"):
+        FileStore(fakes.Recording(), remember=value)
+    store = FileStore(fakes.Recording(), remember=5)
+    with pytest.raises(InvalidRequest, match="remember must be"):
+        store.remember = value
+    assert store.remember == 5
 
 
 def test_large_metadata_is_not_remembered():

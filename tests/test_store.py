@@ -300,6 +300,7 @@ def test_use_after_close_is_refused(store):
 
     for call in (
         lambda: store.create("a", b"", purpose="batch"),
+        lambda: store.create("a", b"too large", purpose="batch", max_bytes=1),
         lambda: store.get(file.id),
         lambda: store.get_content(file.id),
         lambda: store.open(file.id),

@@ -155,7 +155,7 @@ def test_a_given_id_is_used_once(tmp_path):
             first = store.begin("first", purpose="batch", file_id="file-one")
             second = store.begin("second", purpose="batch", file_id="file-one")
             second.finish()
-            with pytest.raises(StorageError):
+            with pytest.raises(StorageError, match=r"cannot create file-one: .* exists already"):
                 first.finish()
 
             assert [f.filename for f in store] == ["second"]

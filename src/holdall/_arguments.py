@@ -128,6 +128,11 @@ def limit(value: Any) -> int:
     return _whole("max_bytes", value, 1)
 
 
+def remembered(value: Any) -> int:
+    """How many files' metadata are kept in memory at most."""
+    return _whole("remember", value, 0)
+
+
 def size(value: Any) -> int | None:
     """An expected size, in bytes."""
     return None if value is None else _whole("expected_bytes", value, 0)

@@ -100,7 +100,7 @@ class FileStore:
 
     @remember.setter
     def remember(self, most: int) -> None:
-        self._metadata = Metadata(self._backend, most)
+        self._metadata = Metadata(self._backend, arguments.remembered(most))
         self._listing = Listing(self._backend, self._metadata)
 
     def create(
@@ -131,6 +131,7 @@ class FileStore:
 
         Raises `InvalidRequest` before anything is read, `FileTooLarge`, and `IntegrityError`.
         """
+        self._check_open("create")
         hint, limit = size_hint(data), self._limit(max_bytes)
         if hint is not None and hint > limit:
             raise too_large(arguments.filename(filename, self._backend.limits.max_filename_chars), limit)

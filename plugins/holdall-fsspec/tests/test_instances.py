@@ -29,6 +29,10 @@ class ConnectTimeout(Exception):
     """Known by its name only."""
 
 
+def _named(name, base=Exception):
+    return type(name, (base,), {})("x")
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -42,6 +46,12 @@ class ConnectTimeout(Exception):
         (HttpError(507), StorageFull),
         (HttpError(400), StorageError),
         (ConnectTimeout("x"), StorageUnavailable),
+        (_named("ServiceRequestError"), StorageUnavailable),
+        (_named("ServiceResponseError"), StorageUnavailable),
+        (_named("ReadError", type(_named("NetworkError"))), StorageUnavailable),
+        (_named("ClientPayloadError"), StorageUnavailable),
+        (_named("ChunkedEncodingError", OSError), StorageUnavailable),
+        (_named("IncompleteRead"), StorageUnavailable),
         (EOFError(), StorageUnavailable),
         (TimeoutError("x"), StorageUnavailable),
         (OSError(28, "No space left on device"), StorageFull),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import aiohttp
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
 from holdall_s3._errors import translated, was_refused
 from s3_servers import READER, READER_SECRET, S3Server
 
@@ -125,3 +126,23 @@ def test_answers(code: str, status: int, kind: type[Exception], says: str) -> No
     assert says in str(error)
     error.__cause__ = cause
     assert was_refused(error) is (400 <= status < 500)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+        IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientPayloadError(),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_no_answer_or_half_of_one(cause: Exception) -> None:
+    """A connection that cannot be made, or breaks off in the middle of a body: trying again may help."""
+    error = translated(cause, "read file-1", "bucket", "AWS S3")
+    assert type(error) is StorageUnavailable
+    assert str(error).startswith("cannot read file-1: ")
+    assert "try again" in str(error)

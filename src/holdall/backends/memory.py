@@ -126,7 +126,9 @@ class _MemoryStagedFile(StagedFile):
         entry = (bytes(meta), bytes(self._data))
         with space.lock:
             if self._file_id in space.entries:
-                raise StorageError(f"{self._file_id} exists already", file_id=self._file_id)
+                raise StorageError(
+                    f"cannot create {self._file_id}: an entry with this id exists already", file_id=self._file_id
+                )
             space.entries[self._file_id] = entry
             bisect.insort(space.ids, self._file_id)
         self.discard()

@@ -17,7 +17,8 @@ def key(
     tenant: Annotated[
         str,
         typer.Argument(
-            metavar="TENANT", help="Whose files the key gives access to: 1 to 32 of a-z, 0-9 and, within, '-'."
+            metavar="TENANT",
+            help="Whose files the key gives access to: 1 to 32 of a-z, 0-9 and, within, '-'; not file-….",
         ),
     ],
     file: Annotated[

@@ -39,7 +39,12 @@ _BY_FTP_ANSWER = {"530": AccessDenied, "532": AccessDenied, "552": StorageFull}
 # Parts of the names of exception classes: the libraries share no base class, and none is imported here.
 _BY_NAME = (
     (
-        ("Timeout", "Connect", "Disconnect", "EOFError", "SSHException", "ProtocolError", "error_temp"),
+        (
+            *("Timeout", "Connect", "Disconnect", "EOFError", "SSHException", "ProtocolError", "error_temp"),
+            # Unreachable, or cut off in the middle of an answer, to azure, httpx, aiohttp, requests and http.client.
+            *("ServiceRequestError", "ServiceResponseError", "NetworkError", "ClientPayloadError", "ChunkedEncoding"),
+            "IncompleteRead",
+        ),
         StorageUnavailable,
     ),
     (("Auth", "Credential", "Permission", "Forbidden"), AccessDenied),

@@ -107,7 +107,7 @@ class FsspecStagedFile(StagedFile):
         if not place.buckets:
             new = place.make_entry(fs, self._id)
             if (not new or not place.directories) and place.info(fs, place.path(self._id, META)) is not None:
-                raise StorageError(f"{self._id} exists already", file_id=self._id)
+                raise StorageError(f"cannot create {self._id}: an entry with this id exists already", file_id=self._id)
         self._begun = True
         return fs
 

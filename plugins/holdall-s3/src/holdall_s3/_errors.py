@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import botocore.exceptions as botocore_errors
 
 from holdall.errors import (
@@ -198,6 +199,9 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ..
             botocore_errors.HTTPClientError,
             botocore_errors.ConnectionError,
             botocore_errors.IncompleteReadError,
+            # While a body is read, botocore passes these on as they are.
+            aiohttp.ClientConnectionError,
+            aiohttp.ClientPayloadError,
             ConnectionError,
             TimeoutError,
         ),
