@@ -86,7 +86,7 @@ class MappingStagedFile(StagedFile):
         mapping = self.backend.mapping
         with self.backend.lock:
             if meta_key(self.file_id) in mapping:
-                raise StorageError(f"{self.file_id} exists already")
+                raise StorageError(f"cannot create {self.file_id}: an entry with this id exists already")
             mapping[data_key(self.file_id)] = bytes(self.data)
             mapping[meta_key(self.file_id)] = bytes(meta)
 
