@@ -16,6 +16,7 @@ from tests import _markdown as markdown
 import holdall
 from holdall import registry, server
 from holdall.backend import Backend, StagedFile
+from holdall.cli import _errors as cli_errors
 from holdall.conformance._registry import promises
 from holdall.options import StoreOptions
 
@@ -209,3 +210,12 @@ def test_the_operators_guide_lists_every_option_of_the_core():
         options |= set(registry.load(scheme).Options.model_fields)
 
     assert [option for option in sorted(options) if f"`{option}`" not in guide] == []
+
+
+def test_the_operators_guide_lists_the_exit_codes_of_the_program():
+    """The table of exit codes has a row for each code that the command line ends with, and no other."""
+    section = _text(ROOT / "docs/guide/operators.md").partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    nothing_tested = 3
+    codes = {0, cli_errors.FAILED, cli_errors.USAGE, nothing_tested, cli_errors.NOT_FOUND, cli_errors.INTERRUPTED}
+
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)} == codes

@@ -109,10 +109,10 @@ def test_a_foreign_cursor_needs_its_file(without):
     store = filled([one, two, make(ids.lower_bound(strategies.NOW_MS) + "70008000000000000001")], without)
 
     assert [f.id for f in store.list(after="file-one", limit=1)] == ["file-two"]
-    with pytest.raises(InvalidRequest, match="cannot list after file-three: no such file"):
+    with pytest.raises(InvalidRequest, match="cannot list after file-three: there is no such file"):
         store.list(after="file-three")
     store.backend.remove("file-one")
-    with pytest.raises(InvalidRequest, match="cannot list after file-one: no such file"):
+    with pytest.raises(InvalidRequest, match="cannot list after file-one: there is no such file"):
         store.list(after="file-one")
 
 

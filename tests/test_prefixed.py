@@ -85,7 +85,7 @@ def test_bounds_of_a_listing_mean_the_same_with_and_without_a_prefix(after, befo
 @pytest.mark.parametrize("prefix", ["", "A", "a_b", "-a", "a-", "a/b", "a.b", "ä", "a" * 33, "a\n", "file-"])
 def test_what_could_be_mistaken_for_another_is_no_prefix(prefix):
     """A prefix is safe in a name everywhere, and cannot contain what ends it."""
-    with pytest.raises(InvalidRequest, match="no prefix"):
+    with pytest.raises(InvalidRequest, match="cannot be a prefix"):
         Prefixed(MemoryBackend(), prefix)
 
 

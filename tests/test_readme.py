@@ -12,7 +12,6 @@ from tests import _markdown as markdown
 
 import holdall
 from holdall import registry
-from holdall.cli import _errors as cli_errors
 
 README = markdown.ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -76,14 +75,6 @@ def test_a_storage_that_is_not_installed_is_named_by_the_error_for_its_scheme(ce
     for scheme in sorted(_schemes(cells[0])):
         with pytest.raises(holdall.UnknownScheme, match=rf"pip install {package}\b"):
             holdall.open_store(f"{scheme}://somewhere/else")
-
-
-def test_the_exit_codes_are_those_of_the_program():
-    """The table of exit codes has a row for each code that the command line ends with, and no other."""
-    nothing_tested = 3
-    codes = {0, cli_errors.FAILED, cli_errors.USAGE, nothing_tested, cli_errors.NOT_FOUND, cli_errors.INTERRUPTED}
-
-    assert {int(cells[0]) for cells in _rows("Exit codes")} == codes
 
 
 def test_every_command_is_named():

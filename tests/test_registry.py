@@ -95,12 +95,12 @@ def test_a_broken_plugin_breaks_only_its_own_scheme(put_on_path, source, why):
 @pytest.mark.parametrize(
     ("target", "why"),
     [
-        ("fake_store:NOT_A_CLASS", "is registered for odd://, but is no holdall.Backend class"),
-        ("fake_store:Colour", "is registered for odd://, but is no holdall.Backend class"),
+        ("fake_store:NOT_A_CLASS", "is registered for odd://, but is not a Backend class"),
+        ("fake_store:Colour", "is registered for odd://, but is not a Backend class"),
         ("fake_store:Unfinished", "is registered for odd://, but does not implement list_ids, remove"),
         (
             "fake_store:Optionless",
-            "is registered for odd://, but its Options are no subclass of holdall.backend.BackendOptions",
+            "is registered for odd://, but its Options are not a subclass of holdall.backend.BackendOptions",
         ),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_dying_sources_own_exception_comes_through(error):
         assert list(store) == []
 
 
-TEXT = "the source gives text; open the file in binary mode, or encode the text"
+TEXT = "the source produced text; open the file in binary mode, or encode the text"
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ TEXT = "the source gives text; open the file in binary mode, or encode the text"
         (lambda: ["text"], TEXT),
         (lambda: [b"bytes", "text"], TEXT),
         (lambda: OnlyRead(b"bytes", "text"), TEXT),
-        (lambda: [b"bytes", None], "the source gives a value of type NoneType where bytes are needed"),
-        (lambda: [1, 2], "the source gives a value of type int where bytes are needed"),
-        (lambda: OnlyRead(b"bytes", 0), "the source gives a value of type int where bytes are needed"),
+        (lambda: [b"bytes", None], "the source produced a value of type NoneType instead of bytes"),
+        (lambda: [1, 2], "the source produced a value of type int instead of bytes"),
+        (lambda: OnlyRead(b"bytes", 0), "the source produced a value of type int instead of bytes"),
         (lambda: {"key": b"value"}, TEXT),
         (
             lambda: OnlyRead(b"bytes", None),

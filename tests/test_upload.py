@@ -105,9 +105,9 @@ def test_after_a_write_that_failed_nothing_can_be_published(store, chunk):
     upload.write(b"12")
     with pytest.raises((FileTooLarge, InvalidRequest)):
         upload.write(chunk)
-    with pytest.raises(InvalidRequest, match="a write of it failed"):
+    with pytest.raises(InvalidRequest, match="a write failed"):
         upload.write(b"3")
-    with pytest.raises(InvalidRequest, match="a write of it failed"):
+    with pytest.raises(InvalidRequest, match="a write failed"):
         upload.finish()
 
     assert upload.ended

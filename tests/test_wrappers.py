@@ -216,7 +216,7 @@ def test_read_only_refuses_to_create_before_anything_is_read():
         def read(self, size):
             raise AssertionError("the source was read")
 
-    with pytest.raises(AccessDenied, match="reading only") as caught:
+    with pytest.raises(AccessDenied, match="read-only") as caught:
         put(FileStore(ReadOnly(inner)), data=Untouched())
 
     assert (caught.value.errno, caught.value.operation) == (errno.EROFS, "create")

@@ -40,7 +40,7 @@ def _text(name: str, value: Any) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidRequest(f"{name} holds half of a surrogate pair, which no UTF-8 document can") from None
+        raise InvalidRequest(f"{name} contains an unpaired surrogate, which UTF-8 cannot encode") from None
     # `str(value)` would be the name of such a member.
     return str.__str__(value)
 
@@ -49,7 +49,7 @@ def filename(value: Any, most: int) -> str:
     """The file name, verbatim."""
     text = _text("filename", value)
     if len(text) > most:
-        raise InvalidRequest(f"filename has {len(text)} characters; at most {most} are kept")
+        raise InvalidRequest(f"filename has {len(text)} characters; at most {most} are allowed")
     return text
 
 
@@ -86,7 +86,7 @@ def metadata(value: Any) -> dict[str, Any] | None:
     copy: dict[str, Any] = _json(value, "metadata", 0, iter(range(MAX_METADATA_BYTES)))
     size = len(pydantic_core.to_json(copy))
     if size > MAX_METADATA_BYTES:
-        raise InvalidRequest(f"metadata is {size} bytes of JSON; at most {MAX_METADATA_BYTES} are kept")
+        raise InvalidRequest(f"metadata is {size} bytes of JSON; at most {MAX_METADATA_BYTES} are allowed")
     return copy
 
 
@@ -95,7 +95,7 @@ def _json(value: Any, where: str, depth: int, allowance: Iterator[int]) -> Any:
     if depth > MAX_METADATA_DEPTH:
         raise InvalidRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
     if next(allowance, None) is None:
-        raise InvalidRequest(f"metadata is over {MAX_METADATA_BYTES} bytes of JSON, which is the most that is kept")
+        raise InvalidRequest(f"metadata is more than {MAX_METADATA_BYTES} bytes of JSON, which is the limit")
     kind = type(value)
     if kind is dict:
         for key in value:
@@ -117,7 +117,7 @@ def _scalar(value: Any, where: str) -> Any:
     if kind is float and not math.isfinite(value):
         raise InvalidRequest(f"{where} is {value!r}, which JSON cannot express")
     if kind is int and abs(value) >= _INT_BOUND:
-        raise InvalidRequest(f"{where} is a number of over {_MOST_DIGITS} digits, which readers of JSON refuse")
+        raise InvalidRequest(f"{where} is a number of more than {_MOST_DIGITS} digits, which JSON readers reject")
     if kind in {int, float, bool} or value is None:
         return value
     raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")

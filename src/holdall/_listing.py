@@ -257,7 +257,7 @@ def _side_by_side(backend: Backend, marks: list[str]) -> Iterator[str]:
 
 def _unknown_cursor(after: str) -> InvalidRequest:
     return InvalidRequest(
-        f"cannot list after {after}: no such file, and its place in the order cannot be told from its id; "
+        f"cannot list after {after}: there is no such file, and its position cannot be derived from its id; "
         "start from the beginning",
         operation="list",
         file_id=after,

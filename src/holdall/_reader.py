@@ -27,7 +27,7 @@ def open_range(backend: Backend, file_id: str, start: int, stop: int) -> BinaryI
         # Deleted since its metadata was read? Then this raises FileNotFound itself.
         backend.read_meta(file_id)
         raise IntegrityError(
-            f"{file_id} is damaged: its metadata is there, its data is missing; restore it from a backup or delete it"
+            f"{file_id} is damaged: its metadata exists, but its data is missing; restore it from a backup or delete it"
         ) from error
     try:
         skip(stream, start)

@@ -98,8 +98,8 @@ def pieces(chunk: Any) -> Generator[Buffer, None, None]:
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return _slices(chunk)
     if isinstance(chunk, str):
-        raise InvalidRequest("the source gives text; open the file in binary mode, or encode the text")
-    raise InvalidRequest(f"the source gives {_a(chunk)} where bytes are needed")
+        raise InvalidRequest("the source produced text; open the file in binary mode, or encode the text")
+    raise InvalidRequest(f"the source produced {_a(chunk)} instead of bytes")
 
 
 def _a(value: object) -> str:

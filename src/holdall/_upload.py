@@ -27,9 +27,9 @@ _log = logging.getLogger("holdall")
 
 
 class Upload:
-    """What `FileStore.begin` returns: bytes are pushed in with `write`, and nobody sees the file before `finish`.
+    """What `FileStore.begin` returns: data is appended with `write`, and the file is invisible until `finish`.
 
-    A context manager: leaving it unfinished discards it. For one thread at a time.
+    A context manager: leaving it unfinished discards it. Not safe for concurrent use by several threads.
     """
 
     def __init__(
@@ -67,10 +67,11 @@ class Upload:
         return self._ended
 
     def write(self, chunk: Buffer) -> None:
-        """Append all of `chunk`, any bytes-like object. Its memory may be reused when this returns.
+        """Append all of `chunk`, any bytes-like object. Its memory may be reused once this returns.
 
-        Nothing that passes the limit or the expected size is written: `FileTooLarge`, `IntegrityError`. After an error,
-        the upload can only be discarded: everything else is `InvalidRequest`, as is what is not bytes.
+        Raises `FileTooLarge` or `IntegrityError`, and writes nothing, if the limit or the expected size would be
+        exceeded; `InvalidRequest` if `chunk` is not bytes. After an error the upload can only be discarded: any other
+        call raises `InvalidRequest`.
         """
         self._check_whole("write to")
         self._whole = False
@@ -79,7 +80,7 @@ class Upload:
         self._whole = True
 
     def append(self, chunk: Buffer) -> None:
-        """The same for a piece that `pieces` or `chunks` has made, without looking at it again."""
+        """Append a chunk made by `pieces` or `chunks`, without checking its type or splitting it again."""
         if self._ended:
             raise InvalidRequest(
                 f"cannot write to the upload of {_shown(self._fields['filename'])}: it has ended; begin another",
@@ -96,10 +97,10 @@ class Upload:
     def finish(
         self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
     ) -> FileObject:
-        """Let the file appear, and return what was stored. Once this returns, every reader sees all of it.
+        """Publish the file, and return what was stored. Once this returns, every reader sees all of it.
 
-        `purpose` and `expires_after` replace what `begin` was given, for callers who are told only after the bytes.
-        If this raises, the file is not there and the upload is discarded. `IntegrityError` if the bytes are not the
+        `purpose` and `expires_after` replace those given to `begin`, for callers who learn them only after the data.
+        If this raises, nothing is stored and the upload is discarded. Raises `IntegrityError` if the bytes are not the
         expected ones.
         """
         try:
@@ -122,8 +123,9 @@ class Upload:
         return file
 
     def discard(self) -> None:
-        """Forget what was written. After `finish`, or a second time, does nothing. Never raises for a failing storage:
-        what could not be cleaned up is logged, and `sweep` finds it.
+        """Drop what was written. After `finish`, or on a second call, does nothing.
+
+        Does not raise if the storage fails: what could not be cleaned up is logged, and `sweep` will remove it.
         """
         if self._ended:
             return
@@ -145,7 +147,7 @@ class Upload:
         # Half a chunk, or one left out, would be published as if it were all there.
         if not self._whole and not self._ended:
             raise InvalidRequest(
-                f"cannot {what} the upload of {_shown(self._fields['filename'])}: a write of it failed; begin another",
+                f"cannot {what} the upload of {_shown(self._fields['filename'])}: a write failed; begin another",
                 operation="create",
             )
 

@@ -1,11 +1,11 @@
-"""What a storage has to do to be a backend: five verbs over opaque entries.
+"""The interface of a backend: five verbs over opaque entries.
 
-For authors of backends. An entry is an id, some bytes, and a metadata document that the backend never looks into.
-`FileStore` has checked every id before a backend sees it, and does everything that is the same everywhere:
+For authors of backends. An entry is an id, some bytes, and a metadata document that the backend never interprets.
+`FileStore` validates every id before a backend sees it, and implements everything that is the same everywhere:
 limits, checksums, expiry, purposes, paging. A backend is synchronous and is called from many threads at once.
 
-Errors: an absent entry is holdall's `FileNotFound`; for whatever else goes wrong raise a `StorageError`, or let an
-`OSError` through: the store turns it into the `StorageError` that fits its errno. An entry never changes after it was
+Errors: for an absent entry raise holdall's `FileNotFound`; for any other failure raise a `StorageError`, or let an
+`OSError` pass: the store converts it into the `StorageError` that fits its errno. An entry never changes after it was
 published.
 """
 
@@ -35,7 +35,7 @@ __all__ = ["Backend", "BackendOptions", "Capability", "Debris", "Limits", "Stage
 class Capability(enum.Flag):
     """What a backend promises beyond the five verbs.
 
-    Declared must work; undeclared must raise `NotSupported` where it has a method of its own.
+    What is declared must work. If a capability has its own method, that must raise `NotSupported` when undeclared.
     """
 
     DURABLE = enum.auto()
@@ -49,7 +49,7 @@ class Capability(enum.Flag):
     ORDERED_LISTING = enum.auto()
     """`list_ids(after, before)` costs what it yields, not what the store holds [caps.undeclared_operation_refused]."""
     EXACT_LISTING = enum.auto()
-    """`list_ids` yields no id whose entry is gone: metadata read before need not be read again to list it
+    """`list_ids` never yields the id of a removed entry: metadata read before need not be read again to list it
     [caps.exact_listing]."""
     SHARED = enum.auto()
     """Other processes that open the same URL see the same entries [concurrent.processes_create]."""
@@ -65,7 +65,7 @@ class Capability(enum.Flag):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a backend can hold. None means that the backend sets no limit."""
+    """What a backend can store. None means no limit."""
 
     max_file_bytes: int | None = None
     """The largest `data.bin`, in bytes."""
@@ -77,14 +77,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Debris:
-    """A leftover of a write or a delete that died: bytes that belong to no entry."""
+    """A leftover of an interrupted write or delete: bytes that belong to no entry."""
 
     name: str
-    """What the backend calls it; opaque."""
+    """The backend's own name for it; opaque."""
     kind: str
-    """What it is, for a person: "unfinished write", "removed entry", "data without metadata"."""
+    """What it is, for human readers: "unfinished write", "removed entry", "data without metadata"."""
     file_id: str | None
-    """The id it was written for, if that can be told."""
+    """The id it was written for, if known."""
     bytes: int
     """The space it takes."""
     modified_at: float
@@ -92,7 +92,7 @@ class Debris:
 
 
 class BackendOptions(BaseModel):
-    """The options in a URL's query, typed. A field per option, each with a description; unknown ones are errors."""
+    """The typed options of a URL's query: one field per option, each with a description. Unknown options are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,8 +100,8 @@ class BackendOptions(BaseModel):
 class StagedFile(ABC):
     """A write that nobody can see until `publish` [concurrent.reader_never_sees_partial].
 
-    As a context manager, leaving it unpublished discards it. Used by one thread at a time. If its process dies, nothing
-    of it ever becomes visible [crash.create_killed_anywhere_is_all_or_nothing].
+    As a context manager, leaving it unpublished discards it. Used by one thread at a time. If its process dies, it
+    never becomes visible [crash.create_killed_anywhere_is_all_or_nothing].
     """
 
     @abstractmethod
@@ -126,10 +126,10 @@ class StagedFile(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget everything written and give its space back [create.source_error_leaves_no_residue].
+        """Drop everything written and free its space [create.source_error_leaves_no_residue].
 
-        Never publishes what is there so far [create.source_error_leaves_nothing]. Works at any moment, after an
-        interruption too [create.base_exception_cleans_up]. After `publish`, or a second time, does nothing.
+        Never publishes what was written so far [create.source_error_leaves_nothing]. Works at any time, also after an
+        interrupt [create.base_exception_cleans_up]. After `publish`, or on a second call, does nothing.
         """
 
     def __enter__(self) -> Self:
@@ -147,12 +147,12 @@ class Backend(ABC):
     capabilities: Capability = Capability(0)
     """What this instance promises; may depend on its options."""
     limits: Limits = Limits()
-    """What fits; the caller refuses what does not before the backend is asked [caps.limits_are_real]."""
+    """What the backend accepts; the store rejects anything else before calling it [caps.limits_are_real]."""
     quick: bool = False
-    """Whether reads of small things take microseconds, as from memory: on an event loop they are then done in place,
-    without a thread, for entries that were read before."""
+    """Whether small reads take microseconds, as from memory: an event loop then performs them without a thread, for
+    entries whose metadata is cached."""
     any_driver: ClassVar[bool] = False
-    """Whether the class, registered as `scheme`, also takes every `scheme+driver` that nobody registers."""
+    """Whether the class, registered as `scheme`, also handles every `scheme+driver` that no other class registers."""
 
     class Options(BackendOptions):
         """This backend has no options."""
@@ -170,45 +170,45 @@ class Backend(ABC):
     def from_url(cls, url: StoreURL, options: Any) -> Self:
         """The backend for a parsed URL; `options` is an instance of the class's `Options`, made from its query.
 
-        Makes the location if it is absent. Two backends of one URL reach the same entries [url.roundtrip]. The path is
-        decoded already [url.percent_and_unicode_paths].
+        Creates the location if it does not exist. Two backends with the same URL reach the same entries
+        [url.roundtrip]. The path is already decoded [url.percent_and_unicode_paths].
         Raises `InvalidStoreURL` if the URL cannot name a location here.
         """
 
     @abstractmethod
     def stage(self, file_id: str) -> StagedFile:
-        """Begin a write that nobody can see. Any number may go on at once [concurrent.creates_all_survive]."""
+        """Begin an invisible write. Any number may be in progress at once [concurrent.creates_all_survive]."""
 
     @abstractmethod
     def read_meta(self, file_id: str) -> bytes:
         """The metadata, as published [metadata.survives_reopen].
 
-        `FileNotFound` if the entry is absent [errors.missing_is_FileNotFound_everywhere], and only then: what may not
-        be read is `AccessDenied` [errors.permission_is_not_missing], what cannot be read just now another error
-        [errors.failure_is_not_missing], what is damaged is returned as it is [errors.corrupt_is_not_missing].
+        Raises `FileNotFound` if the entry is absent [errors.missing_is_FileNotFound_everywhere], and only then: missing
+        permission is `AccessDenied` [errors.permission_is_not_missing], and a temporary failure is another error
+        [errors.failure_is_not_missing]. Damaged metadata is returned as it is [errors.corrupt_is_not_missing].
         """
 
     @abstractmethod
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         """The bytes from `start` up to but not including `stop` (None: to the end), as a stream to be closed.
 
-        `0 <= start <= stop` is already checked; past the end the stream just ends [content.ranges]. The stream reads
+        `0 <= start <= stop` has been checked; past the end the stream simply ends [content.ranges]. The stream reads
         on demand [content.streams_down_bounded_memory], has a position of its own [content.independent_readers], and
         releases what it holds when it is closed or dropped [content.early_close_releases].
-        `FileNotFound` if there are no bytes for this id; the caller then looks at the metadata to tell a delete from a
-        loss. A stream that is open when the entry is removed either delivers the right bytes or raises `FileNotFound`
-        [delete.open_reader_defined].
+        Raises `FileNotFound` if there are no bytes for this id; the store then reads the metadata to tell a deleted
+        entry from lost data. A stream that is open when the entry is removed either delivers the right bytes or raises
+        `FileNotFound` [delete.open_reader_defined].
         """
 
     @abstractmethod
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
         """The ids of all entries with `after < id < before`, ascending as text, lazily [list.pages_cover_exactly_once].
 
-        All of them, however many [list.more_than_1000], or an error [errors.failure_is_not_missing]; and nothing that
-        is no id [ids.foreign_entries_ignored].
+        Yields all of them, however many [list.more_than_1000], or raises [errors.failure_is_not_missing]; never yields
+        anything that is not an id [ids.foreign_entries_ignored].
         The bounds need not be ids, nor exist [list.cursor_survives_delete].
-        An id may be yielded whose entry has just gone, or is not complete (the caller reads its metadata to know); an
-        entry that was there all the time is never left out.
+        It may yield the id of an entry that was just removed or is incomplete (the store reads the metadata to find
+        out), but never omits an entry that existed the whole time.
         """
 
     @abstractmethod
@@ -223,7 +223,7 @@ class Backend(ABC):
         """
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Id and metadata of many entries, in the order asked for; absent ones are left out."""
+        """Id and metadata of many entries, in the order of `file_ids`; absent ones are skipped."""
         for file_id in file_ids:
             try:
                 yield file_id, self.read_meta(file_id)
@@ -231,16 +231,16 @@ class Backend(ABC):
                 continue
 
     def listing_version(self) -> Hashable | None:
-        """What stays equal as long as `list_ids` would yield the same ids, at far less cost; None: that is not known.
+        """A value that stays equal as long as `list_ids` would yield the same ids, and is much cheaper; None: unknown.
 
-        Taken before a listing, it may be older than that, never newer.
+        If taken before a listing, it may describe an older state than the listing, but never a newer one.
         """
         return None
 
     def debris(self) -> Iterator[Debris]:
-        """Leftovers of writes and deletes that died. Writes known to be alive are not among them.
+        """Leftovers of interrupted writes and deletes, without writes that are known to be in progress.
 
-        Nor is what is not the store's own [ids.foreign_entries_ignored].
+        Never yields anything that is not the store's own [ids.foreign_entries_ignored].
         """
         return iter(())
 
@@ -257,4 +257,4 @@ class Backend(ABC):
         raise NotSupported(f"{type(self).__name__} has no local paths", operation="local_path", file_id=file_id)
 
     def close(self) -> None:
-        """Finish pending work and release what is held. A second time does nothing."""
+        """Finish pending work and release all resources. A second call does nothing."""

@@ -42,7 +42,7 @@ _BY_SPELLING = {str(p): p for p in FilePurpose} | {p.replace("-", "_"): p for p 
 
 
 def to_purpose(text: Any) -> Any:
-    """The purpose with this spelling, `fine-tune` or `fine_tune`; a purpose nobody knows yet stays as it is."""
+    """The purpose with this spelling, `fine-tune` or `fine_tune`; an unknown purpose is returned unchanged."""
     return _BY_SPELLING.get(text, text) if isinstance(text, str) else text
 
 
@@ -65,7 +65,7 @@ _MOST: Final = 2**63 - 1
 
 
 class FileObject(BaseModel):
-    """A stored file, as the Files API describes it, with four fields that the API does not have a name for.
+    """A stored file, as the Files API describes it, with four additional fields.
 
     Immutable. Two are equal if all their fields are; `hash` is that of the id.
     """
@@ -73,12 +73,12 @@ class FileObject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
-    """`file-` and 32 lower-case hexadecimal digits, or an id that was minted elsewhere."""
+    """`file-` and 32 lower-case hexadecimal digits, or an id that another program generated."""
     object: str = "file"
     filename: str
     """The uploader's name for it, verbatim; never a path to use."""
     purpose: Annotated[FilePurpose | Annotated[str, AfterValidator(to_purpose)], Field(union_mode="left_to_right")]
-    """A `FilePurpose`; plain text if nobody knows it yet."""
+    """A `FilePurpose`, or plain text if it is not one of these."""
     bytes: int = Field(ge=0, le=_MOST)
     """Size in bytes."""
     created_at: int = Field(ge=0, le=_MOST)
@@ -97,7 +97,7 @@ class FileObject(BaseModel):
 
 
 def has_expired(file: FileObject, now: float) -> bool:
-    """Whether it is to be absent at this time, in Unix seconds (UTC)."""
+    """Whether the file counts as absent at the time `now`, in Unix seconds (UTC)."""
     return file.expires_at is not None and file.expires_at <= now
 
 

@@ -33,13 +33,13 @@ def default_url() -> StoreURL:
 
 
 def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: Any) -> FileStore:
-    """Open the store at `url`; make its location if it is absent.
+    """Open the store at `url`; create its location if it does not exist.
 
-    `url` is a store URL or the path of a local directory, by default that of `default_url()`. `options` are the same as
-    in the URL's query, and win over it; None is the option's default. `store.url` opens the same store again.
+    `url` is a store URL or the path of a local directory, by default `default_url()`. `options` are the options of the
+    URL's query, and override it; None means the option's default. `store.url` opens the same store again.
 
     Raises `InvalidStoreURL` (and its subclass `UnknownScheme`), `PluginLoadError`, and `StorageError` if the location
-    cannot be used. Their messages hold no secret of the URL, whatever the backend wrote into them.
+    cannot be used. The messages contain no secret of the URL, whatever the backend wrote into them.
     """
     parsed = url if isinstance(url, StoreURL) else default_url() if url is None else StoreURL.parse(url)
     backend_class = registry.load(parsed.scheme)
@@ -47,7 +47,7 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     parsed = parsed.with_options({name: as_text(value) for name, value in options.items()})
     try:
         store_options, backend_options = split_options(parsed.scheme, given, backend_class.options_for(parsed))
-        # As the options understood them: a number of seconds is written as the span of time it stands for.
+        # The validated values, not those passed in: a number of seconds becomes the time span it was parsed to.
         read = dict(store_options) | dict(backend_options)
         parsed = parsed.with_options({n: as_text(read[n]) for n, v in options.items() if not isinstance(v, str | None)})
         with Guard(str(parsed), "open"):
@@ -60,7 +60,7 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
 
 
 def as_text(value: Any) -> str | None:
-    """An option's value as it stands in a URL: what reads back as the same value."""
+    """An option's value as text for a URL, such that parsing it gives the same value."""
     secret = getattr(value, "get_secret_value", None)
     plain = secret() if secret else pydantic_core.to_jsonable_python(value, fallback=str)
     if plain is None:

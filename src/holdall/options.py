@@ -49,7 +49,8 @@ def split_options(
     own, theirs = set(StoreOptions.model_fields), set(backend_options.model_fields)
     if own & theirs:
         raise PluginLoadError(
-            f"the backend of {scheme}:// has an option {min(own & theirs)!r}, which is the store's; rename it there"
+            f"the backend of {scheme}:// has an option {min(own & theirs)!r}, which every store has already; "
+            "rename the backend's"
         )
     for name in sorted(theirs):
         is_secret = any(part in _SECRET_TYPES for part in _parts(backend_options.model_fields[name].annotation))

@@ -90,7 +90,7 @@ def load(scheme: str) -> type[Backend]:
         ) from error
     if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
         raise PluginLoadError(
-            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but is no holdall.Backend class"
+            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but is not a Backend class"
         )
     if plugin.__abstractmethods__:
         raise PluginLoadError(
@@ -99,7 +99,7 @@ def load(scheme: str) -> type[Backend]:
         )
     if not (isinstance(plugin.Options, type) and issubclass(plugin.Options, BackendOptions)):
         raise PluginLoadError(
-            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but its Options are no "
+            f"{points[0].value} of {_package(points[0])} is registered for {scheme}://, but its Options are not a "
             "subclass of holdall.backend.BackendOptions"
         )
     return plugin

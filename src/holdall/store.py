@@ -1,4 +1,4 @@
-"""The store that applications call. Everything that must be the same on every backend is written here, once."""
+"""The store that applications call. Everything that must be the same on every backend is implemented here, once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _log = logging.getLogger("holdall")
 _Batches = Iterator[list[FileObject]]
 
 _READ_BUFFER_BYTES = 128 * 1024
-# Whoever iterates may stop soon.
+# The first batch of an iteration is small, since the caller may stop soon.
 _ITERATED_FIRST = 100
 
 
@@ -60,8 +60,8 @@ class FileStore:
     ) -> None:
         """A store on `backend`. Most callers want `holdall.open_store`.
 
-        `max_bytes` is the largest file, in bytes. `clock` gives Unix seconds; tests of expiry bring their own.
-        `remember` is how many files' metadata, about 1 KiB each, are kept in memory for listings at most; 0: none.
+        `max_bytes` is the largest file, in bytes. `clock` returns Unix seconds; replace it to test expiry.
+        `remember` is the largest number of files whose metadata, about 1 KiB each, is cached in memory; 0: none.
         """
         self._backend = backend
         self._url = url
@@ -95,7 +95,7 @@ class FileStore:
 
     @property
     def remember(self) -> int:
-        """How many files' metadata are kept in memory for listings at most. Setting it lets go of all."""
+        """The largest number of files whose metadata is cached in memory. Setting it empties the cache."""
         return self._metadata.most
 
     @remember.setter
@@ -118,12 +118,12 @@ class FileStore:
     ) -> FileObject:
         """Store a new file and return what was stored. Once this returns, every reader sees all of it.
 
-        If anything goes wrong, nothing is stored: whether the source raises (its exception comes through unchanged),
-        a limit is passed, or the bytes are not the expected ones. Only an interrupt on the way back from here comes
-        too late to prevent it.
+        If anything goes wrong, nothing is stored: if the source raises (its exception is passed on unchanged), if a
+        limit is exceeded, or if the bytes are not the expected ones. The only exception is an interrupt
+        (`KeyboardInterrupt`) that arrives after the file was published, while this call is returning.
 
-        `data` is bytes, a binary file (only `.read(n)` is asked of it), an `os.PathLike`, or an iterable of bytes. It
-        is read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
+        `data` is bytes, a binary file (only `.read(n)` is called), an `os.PathLike`, or an iterable of bytes. It is
+        read once, in bounded memory, and neither rewound nor closed. `filename` is kept verbatim, at most 4096
         characters. `purpose` is a `FilePurpose`, its text, or a purpose of the caller's own: 1 to 64 visible ASCII
         characters. `max_bytes` replaces the store's limit. `expires_after` is in whole seconds, counted from
         `created_at`. `content_type` is 1 to 255 visible ASCII characters. `metadata` is a JSON object, at most 64 KiB
@@ -135,7 +135,7 @@ class FileStore:
         hint, limit = size_hint(data), self._limit(max_bytes)
         if hint is not None and hint > limit:
             raise too_large(arguments.filename(filename, self._backend.limits.max_filename_chars), limit)
-        # Asked for before the upload begins: data that is none of these is refused before anything is staged.
+        # Before the upload begins: data of an unsupported type is refused before anything is staged.
         source = chunks(data)
         try:
             with self.begin(
@@ -167,13 +167,14 @@ class FileStore:
         expected_sha256: str | None = None,
         file_id: str | None = None,
     ) -> Upload:
-        """Begin what `create` does in one call, for callers who are given bytes instead of asking for them.
+        """Begin an upload into which the caller pushes the data, instead of `create` pulling it from a source.
 
-        The arguments are those of `create`, and are checked now. Nothing is visible before `Upload.finish`; an upload
-        that is not finished must be discarded, as leaving it as a context manager does.
+        The arguments are those of `create`, and are checked at once. Nothing is visible before `Upload.finish`. An
+        upload that is not finished must be discarded; leaving it as a context manager does that.
 
-        `file_id` is an id that was given out before, so that whoever tries again makes no second file: if it is taken,
-        `finish` raises `StorageError` where the storage can tell. `created_at` is then the time it was minted at.
+        `file_id` is an id that was generated before, so that a retry does not create a second file: if it is taken,
+        `finish` raises `StorageError`, provided that the storage can tell. `created_at` is then the time at which the
+        id was generated.
         """
         self._check_open("create")
         limit = self._limit(max_bytes)
@@ -208,14 +209,14 @@ class FileStore:
         )
 
     def get(self, file_id: str) -> FileObject:
-        """What is known about a file. Raises `FileNotFound`, `CorruptMetadata`."""
+        """The metadata of a file. Raises `FileNotFound`, `CorruptMetadata`."""
         return self._get(file_id, "get")
 
     def is_quick(self, file_id: str, max_bytes: int | None = None) -> bool:
-        """Whether `get` takes microseconds for this id, so that an event loop may call it without a thread; and with
-        `max_bytes`, `get_content` too, of a file that has no more.
+        """Whether `get` of this id takes only microseconds, so that an event loop may call it without a thread.
 
-        That is so if the storage is memory or a disk of this machine, and the metadata was read or written here before.
+        With `max_bytes`: whether that also holds for `get_content`, because the file is no larger. It holds if the
+        storage is memory or a local disk, and the metadata is cached.
         """
         if not self._backend.quick or not isinstance(file_id, str) or (file := self._metadata.last(file_id)) is None:
             return False
@@ -231,11 +232,11 @@ class FileStore:
     ) -> FilePage:
         """A page of files in the order of (`created_at`, `id`), or reversed with `order="desc"`.
 
-        `after` is the id of the last file of the page before; if that file was deleted meanwhile, its place is still
-        known for ids that holdall minted. `limit` is 1 to 10 000; None means all. A page is empty only if nothing more
-        matches. Corrupt entries are left out and logged once; `verify` reports them.
+        `after` is the id of the last file of the previous page; if holdall generated it, it also works after that file
+        was deleted. `limit` is 1 to 10 000; None means all. A page is empty only if nothing more matches. Corrupt
+        entries are skipped and logged once; `verify` reports them.
 
-        Raises `InvalidRequest` for a cursor that is no id or has no known place.
+        Raises `InvalidRequest` if `after` is not an id, or if its position in the order is not known.
         """
         self._check_open("list")
         wanted = arguments.page_limit(limit)
@@ -269,8 +270,8 @@ class FileStore:
     def open(self, file_id: str) -> BinaryIO:
         """A file as a buffered, seekable stream that reads from the storage as it is read.
 
-        To be closed; closing early costs nothing. If the file is deleted while it is open, reading goes on or raises
-        `FileNotFound`; it never gives wrong bytes. Raises `FileNotFound` at once if it is absent.
+        The caller closes it; closing early costs nothing. If the file is deleted while it is open, reading continues or
+        raises `FileNotFound`, but never returns wrong bytes. Raises `FileNotFound` at once if the file is absent.
         """
         file = self._get(file_id, "open")
         guard = Guard(self._name, "read", file_id)
@@ -286,8 +287,8 @@ class FileStore:
     def signed_url(self, file_id: str, expires_in: int) -> str:
         """A URL from which anybody can read the bytes for `expires_in` seconds. `NotSupported` where there is none.
 
-        A whole number, 1 or more, up to what the storage allows (S3: 7 days); otherwise `InvalidRequest`. It may be
-        longer than the file lives: the storage knows nothing of `expires_at`.
+        `expires_in` is a whole number, 1 or more, up to what the storage allows (S3: 7 days); otherwise
+        `InvalidRequest`. The URL may outlive the file's `expires_at`, which the storage does not know.
         """
         seconds = arguments.validity(expires_in)
         self._get(file_id, "signed_url")
@@ -295,12 +296,12 @@ class FileStore:
             return self._backend.signed_url(file_id, seconds)
 
     def delete(self, file_id: str) -> None:
-        """Remove a file. Of several who try at once, one succeeds and the others get `FileNotFound`, where the
-        backend declares `EXCLUSIVE_REMOVE`. A file with corrupt metadata can be deleted.
+        """Delete a file, even one with corrupt metadata. Of several concurrent deletes of one file, one succeeds and
+        the others get `FileNotFound`, if the backend declares `EXCLUSIVE_REMOVE`.
         """
         self._check_open("delete")
         last = self._metadata.last(ids.check_id(file_id, "delete"))
-        # Whether it expired is all there is to read: the backend looks itself whether it is there.
+        # The metadata is read only to see whether the file expired; `remove` itself tells whether it exists.
         if last is None or has_expired(last, self._clock()):
             try:
                 self._get(file_id, "delete")
@@ -313,9 +314,9 @@ class FileStore:
             self._metadata.forget(file_id)
 
     def sweep(self, *, older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS, dry_run: bool = False) -> SweepReport:
-        """Remove expired files, and leftovers of writes and deletes that died.
+        """Remove expired files, and leftovers of interrupted writes and deletes.
 
-        Leftovers younger than `older_than` seconds stay: they may belong to an upload in progress on another machine.
+        Leftovers younger than `older_than` seconds are kept: they may belong to an upload in progress elsewhere.
         With `dry_run` nothing is removed. Safe to run at any time, in several processes at once.
         """
         self._check_open("sweep")
@@ -328,17 +329,17 @@ class FileStore:
         older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS,
         on_file: Callable[[str, int], None] | None = None,
     ) -> VerifyReport:
-        """Read every file whole and compare it with its size and SHA-256; report all that is wrong.
+        """Read every file in full, compare it with its size and SHA-256, and report all damage. Changes nothing.
 
-        Leftovers are those that `sweep` with the same `older_than` would remove. `on_file` is called with the id and
-        size of each file when it has been read. Changes nothing.
+        The report includes the leftovers that `sweep` with the same `older_than` would remove. `on_file` is called with
+        the id and size of each file once it has been read.
         """
         self._check_open("verify")
         grace = arguments.seconds("older_than", older_than)
         return verify_store(self._backend, self._name, now=self._clock(), grace_seconds=grace, on_file=on_file)
 
     def close(self) -> None:
-        """Finish pending work and release what is held. A second time does nothing."""
+        """Finish pending work and release all resources. A second call does nothing."""
         with self._close_lock:
             if self._closed:
                 return

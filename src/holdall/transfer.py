@@ -1,4 +1,4 @@
-"""Moving a whole store to another place, each file under its own id and with its own metadata."""
+"""Copying a whole store to another, keeping the id and metadata of each file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["CopyFailure", "CopyReport", "copy_store"]
 
 _log = logging.getLogger("holdall")
 
-# What every further file would meet as well.
+# Errors of the target that every further file would meet as well.
 _TROUBLE = (AccessDenied, StorageFull, StorageUnavailable)
 
 
@@ -53,9 +53,9 @@ class CopyReport:
     """What `copy_store` did."""
 
     copied: int
-    """Files that are in the target now and were not, or only damaged, before."""
+    """Files that were missing or damaged in the target before, and are there now."""
     skipped: int
-    """Files that were in the target already, and were read there to make sure."""
+    """Files that were in the target already, which was verified by reading them there."""
     expired: int
     """Files of the source that had expired; they are not copied."""
     bytes: int
@@ -78,24 +78,24 @@ def copy_store(
 ) -> CopyReport:
     """Copy every file of `source` to `target`, keeping its id and its metadata byte for byte. Removes nothing there.
 
-    A file counts as copied when it was read back from the target and has the SHA-256 of what the source gave; one that
-    differs is taken out again. To resume after an interruption, run it again: a file that the target has already is
-    read there, and skipped if it is sound and equal. A damaged entry of the target is replaced, once the source's is
-    known to be sound; a sound but different one is never touched, and reported.
+    A file counts as copied once it has been read back from the target with the SHA-256 of what was read from the
+    source; a copy that differs is removed again. To resume after an interruption, run it again: files that are already
+    in the target are read there, and skipped if they are intact and equal. A damaged entry of the target is replaced
+    once the source's is known to be intact; an intact but different one is never touched, but reported.
 
-    Of several copies into one target at once, what another has stored first counts as being there. Files of other
-    stores in the same storage, such as those of tenants, are left out, as `FileStore.list` leaves them out.
+    If several copies run into one target at once, a file that another one stored first counts as already there. Files
+    of other stores in the same storage, such as those of tenants, are skipped, as `FileStore.list` skips them.
 
-    One bad file does not stop the rest: whatever is wrong with it is in the report, and nothing is published for it.
-    The limit `max_bytes` of the target store is one for uploads, and does not apply; that of its backend does.
+    One bad file does not stop the rest: the report says what is wrong with it, and nothing is published for it.
+    `max_bytes` of the target store limits uploads, and does not apply here; the limit of its backend does.
 
-    `on_file` is called with the id of each file that was dealt with, and its size (0 if it failed or had expired),
-    `on_bytes` with the number of bytes just written. `clock` gives Unix seconds, for telling which files have expired.
-    Memory in use does not grow with the size of a file, nor with their number.
+    `on_file` is called with the id and size of each processed file (size 0 if it failed or had expired), `on_bytes`
+    with the number of bytes just written. `clock` returns Unix seconds, and decides which files have expired. Memory
+    use does not depend on the size or number of the files.
 
-    Raises `InvalidRequest` if both are the same store, and `StorageFull`, `AccessDenied` or `StorageUnavailable` if the
-    target has that trouble, since every further file would have it too; what is copied by then stays. Raises
-    `StorageError` if the source cannot be listed.
+    Raises `InvalidRequest` if both are the same store; `StorageFull`, `AccessDenied` or `StorageUnavailable` if the
+    target fails in this way, since every further file would fail too (files copied before remain); and `StorageError`
+    if the source cannot be listed.
     """
     if _is_same(source, target):
         raise InvalidRequest(
@@ -156,7 +156,7 @@ class _Copy:
         try:
             file = decode_meta(meta, file_id)
         except FileNotFound as error:
-            # Of another store in the same storage, and passed over as listings do.
+            # A file of another store in the same storage: skipped, as listings skip it.
             raise _Gone from error
         except CorruptMetadata as error:
             raise _NotCopied(str(error)) from error
@@ -224,16 +224,16 @@ class _Copy:
                 self._remove(file.id)
                 return False
         if other := self._difference(file, meta, there, digest):
-            raise _NotCopied(f"the target has another file as {file.id}, with other {other}; delete either of them")
+            raise _NotCopied(f"the target has a file {file.id} with different {other}; delete one of the two")
         return True
 
     def _came_meanwhile(self, file: FileObject, meta: bytes) -> bool:
-        """Whether somebody else who copies into the same target was faster with this very file."""
+        """Whether a concurrent copy into the same target has stored this very file first."""
         there, digest = self._in_target(file.id)
         return there is not None and digest is not None and not self._difference(file, meta, there, digest)
 
     def _difference(self, file: FileObject, meta: bytes, there: bytes, digest: str) -> str | None:
-        """In what a sound entry of the target, of which this is the metadata and the SHA-256, is another file."""
+        """How an intact entry of the target with this metadata and SHA-256 differs from the file; None if equal."""
         if not _same_document(meta, there):
             return "metadata"
         return None if digest == (file.sha256 or self._source_digest(file)) else "bytes"
@@ -277,9 +277,11 @@ class _Copy:
     def _check_limits(self, file: FileObject) -> None:
         limits = self._target.limits
         if limits.max_file_bytes is not None and file.bytes > limits.max_file_bytes:
-            raise _NotCopied(f"{file.id} has {file.bytes} bytes; the target takes {limits.max_file_bytes}")
+            raise _NotCopied(f"{file.id} has {file.bytes} bytes; the target accepts at most {limits.max_file_bytes}")
         if len(file.filename) > limits.max_filename_chars:
-            raise _NotCopied(f"the name of {file.id} is longer than the {limits.max_filename_chars} characters kept")
+            raise _NotCopied(
+                f"the name of {file.id} exceeds the target's limit of {limits.max_filename_chars} characters"
+            )
 
     def _write(self, file: FileObject, meta: bytes) -> str:
         """Publish the source's bytes and metadata in the target; the SHA-256 of what the source gave."""
@@ -308,11 +310,11 @@ class _Copy:
             _, found = self._target_digest(file_id)
             if found == digest and self._target_meta(file_id) == meta:
                 return
-            reason = f"{file_id} came back from the target with other bytes than were written"
+            reason = f"{file_id} came back from the target with different bytes than were written"
         except _TROUBLE:
             raise
         except HoldallError as error:
-            reason = f"{file_id} did not come back from the target: {error}"
+            reason = f"{file_id} could not be read back from the target: {error}"
         self._remove(file_id)
         raise _NotCopied(f"{reason}; it was removed there")
 

@@ -1,4 +1,4 @@
-"""Looking after a store: finding what is damaged, removing what nobody needs."""
+"""Maintenance of a store: finding damaged files, removing expired ones and leftovers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class VerifyReport:
     """What `FileStore.verify` found."""
 
     files: int
-    """How many entries were looked at."""
+    """How many entries were checked."""
     bytes: int
     """How many bytes were read."""
     problems: tuple[Problem, ...]
     leftovers: tuple[Debris, ...]
-    """Bytes that belong to no entry. No damage: `sweep` removes them."""
+    """Bytes that belong to no entry. They do not count as damage; `sweep` removes them."""
 
     @property
     def ok(self) -> bool:
@@ -109,7 +109,7 @@ def _verify_entry(backend: Backend, name: str, file_id: str) -> tuple[int | None
             still_there = _has_meta(backend, file_id)
         if not still_there:
             return None, None
-        return 0, Problem(file_id, "missing data", "the metadata is there, the data is not")
+        return 0, Problem(file_id, "missing data", "the metadata exists, but the data is missing")
     except HoldallError as error:
         return 0, Problem(file_id, "unreadable data", str(error))
     return size, _compare(file, size, digest)

@@ -88,7 +88,7 @@ class StoreURL:
         if not isinstance(text, str):
             raise InvalidStoreURL(f"a store URL is text or a path, not {type(text).__name__}")
         if any(ord(c) < 32 or ord(c) == 127 for c in text):
-            raise InvalidStoreURL("a store URL cannot hold control characters; write them percent-encoded")
+            raise InvalidStoreURL("a store URL cannot contain control characters; write them percent-encoded")
         match = _SCHEME.match(text)
         if match:
             return cls._from_url(match[1].lower(), text[match.end() :])
@@ -122,7 +122,7 @@ class StoreURL:
     @classmethod
     def _from_path(cls, path: str) -> StoreURL:
         if "\0" in path:
-            raise InvalidStoreURL("a path cannot hold a NUL character")
+            raise InvalidStoreURL("a path cannot contain a NUL character")
         _check_unicode(path)
         return cls("file", path=os.path.abspath(path))
 
@@ -170,7 +170,7 @@ class StoreURL:
         's3://bucket/a/b%20c?region=x'
         """
         if not name or "/" in name or name in {".", ".."}:
-            raise InvalidStoreURL(f"{name!r} is not one segment of a path")
+            raise InvalidStoreURL(f"{name!r} is not a single path segment")
         return dataclasses.replace(self, path=f"{self.path.rstrip('/')}/{name}")
 
     def reveal(self) -> str:
@@ -263,7 +263,7 @@ def _parse_query(scheme: str, query: str, *, secret: bool) -> dict[str, str]:
             shown = "an option" if secret or not _WORD(name) or is_secret_name(name) else repr(name)
             raise InvalidStoreURL(f"{shown} of this {scheme}:// URL has no value: options are written name=value")
         if name in options:
-            raise InvalidStoreURL(f"option {name!r} stands twice in this {scheme}:// URL; keep one")
+            raise InvalidStoreURL(f"option {name!r} is given twice in this {scheme}:// URL; keep one")
         options[name] = _decode(scheme, raw_value)
         secret = secret or is_secret_name(name)
         # Compared as written: a secret that really is *** can be given percent-encoded.
@@ -282,5 +282,5 @@ def _decode(scheme: str, text: str) -> str:
     except UnicodeDecodeError:
         raise InvalidStoreURL(f"the percent-encoding of this {scheme}:// URL is not UTF-8") from None
     if "\0" in decoded:
-        raise InvalidStoreURL(f"this {scheme}:// URL holds a NUL character (%00)")
+        raise InvalidStoreURL(f"this {scheme}:// URL contains a NUL character (%00)")
     return decoded

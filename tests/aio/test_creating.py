@@ -331,7 +331,7 @@ async def test_a_chunk_is_not_sent_twice_after_a_timeout(store, backend):
 
     assert call.cancelled
     for go_on in (lambda: upload.write(b"chunk"), upload.finish):
-        with pytest.raises(holdall.InvalidRequest, match="a write was cancelled"):
+        with pytest.raises(holdall.InvalidRequest, match="one of its writes was cancelled"):
             await go_on()
     assert backend.unfinished == 0
     assert (await store.list()).data == []

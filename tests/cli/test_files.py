@@ -95,7 +95,7 @@ def test_put_names_the_file_that_cannot_be_stored(run, url, store, here):
 
     assert done.code == 1
     assert done.errors.startswith("holdall: bad")
-    assert "filename holds half of a surrogate pair" in done.errors
+    assert "filename contains an unpaired surrogate" in done.errors
     assert [file.filename for file in store] == ["a"]
 
 

@@ -215,7 +215,7 @@ def test_backends_shows_what_is_installed(run):
 
     assert re.search(r"^file:// +holdall \S+ +fsync +ok$", text, flags=re.MULTILINE)
     assert text.count("max_bytes") == 1
-    assert text.endswith("\nEvery URL takes max_bytes as well: largest file, such as 1GiB.\n")
+    assert text.endswith("\nEvery URL also accepts max_bytes: largest file, such as 1GiB.\n")
     assert by_scheme["file"]["options"] == ["fsync", "max_bytes"]
     assert {"file", "memory"} <= set(by_scheme)
     assert "ORDERED_LISTING" in by_scheme["memory"]["capabilities"]

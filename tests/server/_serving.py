@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import uvicorn
 
 KEY = "sk-test"
@@ -127,3 +128,10 @@ def answer_to(connection: socket.socket) -> tuple[int, bytes]:
     with connection.makefile("rb") as stream:
         head, _, body = stream.read().partition(b"\r\n\r\n")
     return int(head.split()[1]), body
+
+
+def assert_nothing_is_left(running):
+    """No file is listed, and no leftover of a write lies in the store's directory."""
+    assert httpx.get(f"{running.url}/v1/files").json()["data"] == []
+    staging = running.root / ".staging"
+    assert not staging.exists() or list(staging.iterdir()) == []

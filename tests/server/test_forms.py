@@ -9,6 +9,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.server._serving import assert_nothing_is_left
 
 from holdall.server._errors import APIError
 from holdall.server._multipart import FormData
@@ -43,12 +44,6 @@ def _refused(answer, status=400, param=None):
     assert set(error) == {"message", "type", "param", "code"}
     assert error["param"] == param, error
     return error
-
-
-def _nothing_is_left(running):
-    assert httpx.get(f"{running.url}/v1/files").json()["data"] == []
-    staging = running.root / ".staging"
-    assert not staging.exists() or list(staging.iterdir()) == []
 
 
 def _read(body, *, step):
@@ -214,7 +209,7 @@ def test_the_type_of_a_file_is_its_parts(served):
 def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(served, body, param):
     """400 in the envelope, which names the field; neither a file nor a leftover is there."""
     _refused(_post(served, body), param=param)
-    _nothing_is_left(served)
+    assert_nothing_is_left(served)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +220,7 @@ def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(served, body, para
 def test_what_is_no_form_is_refused(served, kind):
     """400: this route takes forms alone."""
     _refused(_post(served, _form(PURPOSE, FILE), kind))
-    _nothing_is_left(served)
+    assert_nothing_is_left(served)
 
 
 def test_other_fields_are_passed_over(served):

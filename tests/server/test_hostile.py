@@ -10,7 +10,7 @@ import threading
 
 import httpx
 import pytest
-from tests.server._serving import serving
+from tests.server._serving import assert_nothing_is_left, serving
 
 import holdall
 from holdall.backends.local import LocalBackend
@@ -68,12 +68,6 @@ def watched(tmp_path, monkeypatch):
         yield running
 
 
-def _nothing_is_left(running):
-    assert httpx.get(f"{running.url}/v1/files").json()["data"] == []
-    staging = running.root / ".staging"
-    assert not staging.exists() or list(staging.iterdir()) == []
-
-
 def test_a_client_that_goes_half_way_leaves_nothing(watched):
     """With a length or without: what was stored so far is discarded at once, leftovers included."""
     starts = [
@@ -87,7 +81,7 @@ def test_a_client_that_goes_half_way_leaves_nothing(watched):
             connection.sendall(start)
             assert watched.begun.acquire(timeout=60)
         assert watched.discarded.acquire(timeout=60)
-        _nothing_is_left(watched)
+        assert_nothing_is_left(watched)
 
 
 def test_a_slow_client_holds_up_nobody(watched):
@@ -113,7 +107,7 @@ def test_a_client_that_stops_sending_is_given_up(watched, monkeypatch):
         status, _, body = _answer(connection)
 
     assert (status, set(json.loads(body)["error"])) == (408, {"message", "type", "param", "code"})
-    _nothing_is_left(watched)
+    assert_nothing_is_left(watched)
 
 
 def test_a_body_without_length_is_stopped_at_the_limit(watched):
@@ -128,7 +122,7 @@ def test_a_body_without_length_is_stopped_at_the_limit(watched):
     assert status == 413
     assert json.loads(body)["error"]["code"] == "file_too_large"
     assert watched.discarded.acquire(timeout=60)
-    _nothing_is_left(watched)
+    assert_nothing_is_left(watched)
 
 
 def test_a_length_over_the_limit_is_refused_before_the_body(watched):
@@ -155,7 +149,7 @@ def test_a_length_that_is_too_small_ends_the_body_there(watched):
         # The rest is no request either: whichever is seen first, the form or it, is what is answered.
         assert connection.recv(1000).split()[1] == b"400"
 
-    _nothing_is_left(watched)
+    assert_nothing_is_left(watched)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "5, 6", "999999999999999999999999"])
@@ -164,7 +158,7 @@ def test_a_length_that_is_no_number_is_refused(watched, length):
     with watched.connect() as connection:
         connection.sendall(_request("POST /v1/files", f"Content-Length: {length}", body=HEAD + b"x" + TAIL))
         assert connection.recv(1000).split()[1].startswith(b"4")
-    _nothing_is_left(watched)
+    assert_nothing_is_left(watched)
 
 
 def test_a_name_cannot_inject_a_header(served):

@@ -193,9 +193,9 @@ def test_a_missing_bucket_is_no_missing_file(store, bucket):
     """Deleted while the store is open, and absent when it is opened: said, with what to do."""
     bucket.fail["head", "b"] = FileNotFoundError("b")
     for call in (lambda: store.get("file-x"), lambda: store.delete("file-x"), store.list):
-        with pytest.raises(StorageError, match="is not there; make it, or correct the URL"):
+        with pytest.raises(StorageError, match="does not exist; create it, or correct the URL"):
             call()
-    with pytest.raises(StorageError, match="is not there; make it, or correct the URL"):
+    with pytest.raises(StorageError, match="does not exist; create it, or correct the URL"):
         holdall.open_store("fsspec+bucket://b/p")
 
 

@@ -134,7 +134,7 @@ def test_an_unknown_protocol_names_the_nearest():
     ("url", "why"),
     [
         ("fsspec://x", "write fsspec+PROTOCOL://"),
-        ("fsspec+simplecache://x", "keeps copies of what it has read"),
+        ("fsspec+simplecache://x", "caches what it has read"),
         ("fsspec+file://host/x", "did you mean fsspec+file:///host/x"),
         ("fsspec+file://", "names no directory"),
         ("fsspec+memory://", "names no place"),
@@ -192,7 +192,7 @@ def test_an_option_given_in_python_is_kept_and_stands_in_the_url():
         ("fsspec+fake://x?opt.use_listings_cache=true", "'use_listings_cache' of fake cannot be set by an option"),
         ("fsspec+fake://x?number=1&opt.number=2", "the options 'number' and 'opt.number' are the same; keep one"),
         ("fsspec+hosted://h/x?host=other", "unknown option 'host'"),
-        ("fsspec+hosted://u:p@h/x?username=other", "'username' stands before the host"),
+        ("fsspec+hosted://u:p@h/x?username=other", "'username' is given both before the host"),
         ("fsspec+fake://x?part_size=1", "option 'part_size'"),
         ("fsspec+fake://x?commit=mv", "option 'commit'"),
     ],
@@ -284,7 +284,7 @@ def test_a_location_that_was_removed_is_no_missing_file(tmp_path):
     with holdall.open_store(f"fsspec+file://{root}") as store:
         root.rmdir()
         for call in (lambda: store.get("file-x"), lambda: store.delete("file-x"), store.list):
-            with pytest.raises(StorageError, match="is not there; make it, or correct the URL"):
+            with pytest.raises(StorageError, match="does not exist; create it, or correct the URL"):
                 call()
 
 

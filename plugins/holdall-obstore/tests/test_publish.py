@@ -197,6 +197,6 @@ def test_an_upload_in_parts_that_a_sweep_took_is_not_published(store, proxy: Pro
                 store.backend.remove_data(name)
 
     proxy.rule = rule
-    with pytest.raises(StorageError, match="a sweep took its bytes"):
+    with pytest.raises(StorageError, match="a sweep removed its data"):
         store.create("a.bin", (b"x" * MIB for _ in range(9)), purpose="user_data")
     assert _keys(store) == []

@@ -38,15 +38,15 @@ _QUICK_BYTES = 64 * 1024
 class AsyncFileStore:
     """A `FileStore` for asyncio and trio: the same methods with the same promises and errors, awaitable.
 
-    Calls run on worker threads, of which this store has `max_threads` to itself; calls on top of these wait. Only what
-    takes microseconds is done in place: see `FileStore.is_quick`.
-    An upload from an asynchronous source holds a thread only while the storage writes, however slow the source is.
+    Calls run on at most `max_threads` worker threads of this store; further calls wait for a free one. Only calls that
+    take microseconds run on the event loop itself: see `FileStore.is_quick`.
+    An upload from an asynchronous source occupies a thread only while the storage writes, however slow the source is.
 
-    A call that began on the storage is waited for, even if the task is cancelled. Cancelled by a cancel scope, the call
-    still returns, and the cancellation is raised at the next await; so it is known what was done. asyncio's
-    `Task.cancel` is raised as soon as the call has ended.
+    A call that has begun on the storage is always waited for, even if the task is cancelled. If a cancel scope cancels
+    it, the call still returns its result, and the cancellation is raised at the next await; so the caller knows what
+    was done. asyncio's `Task.cancel` is raised as soon as the call has ended.
 
-    An async context manager; `async for` yields all files, oldest first. For one event loop at a time.
+    An async context manager; `async for` yields all files, oldest first. Use it in one event loop at a time.
     """
 
     def __init__(self, store: FileStore, *, max_threads: int = DEFAULT_MAX_THREADS) -> None:
@@ -84,16 +84,16 @@ class AsyncFileStore:
     ) -> FileObject:
         """Store a new file, as `FileStore.create` does: all of it, or nothing if anything goes wrong.
 
-        `data` is whatever `FileStore.create` takes, read on a worker thread; or an asynchronous iterable of bytes, or
-        an object whose `read(n)` is a coroutine function (Starlette's `UploadFile`), awaited in this task. The next
-        chunk is asked for when the storage has taken the one before. A source's exceptions come through unchanged; an
-        asynchronous generator is closed if it is left before its end.
+        `data` is anything that `FileStore.create` accepts, read on a worker thread; or an asynchronous iterable of
+        bytes, or an object whose `read(n)` is a coroutine function (Starlette's `UploadFile`), awaited in this task.
+        The next chunk is requested once the storage has written the previous one. Exceptions of a source are passed on
+        unchanged; an asynchronous generator that is not read to its end is closed.
 
-        Cancelled before its source has ended, nothing is stored, and what was written has been discarded when the
-        cancellation is raised; a synchronous source is left at its next chunk. From then on the file is being
-        published, which a cancel scope waits for: the file is returned. asyncio's `Task.cancel` cannot be made to wait;
-        if it comes while the file is being published, the file is deleted again before it is raised, and others may
-        have seen it. If that delete fails the file stays, and a warning is logged.
+        If the call is cancelled before the source has ended, nothing is stored, and what was written has been discarded
+        by the time the cancellation is raised; a synchronous source is abandoned at its next chunk. After that the file
+        is being published. A cancel scope then waits, and the file is returned. asyncio's `Task.cancel` cannot be made
+        to wait: the file is deleted again before the cancellation is raised, and others may have seen it in between. If
+        that delete fails, the file stays, and a warning is logged.
         """
         source = awaited(data)
         options: dict[str, Any] = {
@@ -205,7 +205,7 @@ class AsyncFileStore:
         older_than: float | dt.timedelta = DEFAULT_GRACE_SECONDS,
         on_file: Callable[[str, int], None] | None = None,
     ) -> VerifyReport:
-        """See `FileStore.verify`. `on_file` is called on the event loop. Cancelled, it ends with the file it is at."""
+        """See `FileStore.verify`. `on_file` is called on the event loop. If cancelled, stops after the current file."""
 
         def report(file_id: str, size: int) -> None:
             from_thread.check_cancelled()
@@ -215,7 +215,7 @@ class AsyncFileStore:
         return await self._threads.run(partial(self._store.verify, older_than=older_than, on_file=report))
 
     async def close(self) -> None:
-        """See `FileStore.close`. Takes place even in a task that is cancelled."""
+        """See `FileStore.close`. Also works in a cancelled task."""
         await self._threads.run(self._store.close, certain=True)
 
     async def __aenter__(self) -> Self:
@@ -261,8 +261,8 @@ class AsyncFiles:
         raise StopAsyncIteration
 
     def _fetch(self) -> None:
-        # Put down here and not returned: a task that is cancelled meanwhile gets nothing, and whoever goes on iterating
-        # would miss these files, or the error.
+        # Stored here rather than returned: a task that is cancelled in the meantime gets no result, and iterating
+        # further would miss these files, or the error.
         files: list[FileObject] = []
         try:
             files.extend(islice(self._files, _FILES_A_TIME))

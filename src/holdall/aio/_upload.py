@@ -71,7 +71,7 @@ class AsyncUpload:
 
     def _check_whole(self, what: str) -> None:
         if self._cancelled:
-            raise InvalidRequest(f"cannot {what} an upload of which a write was cancelled; begin another")
+            raise InvalidRequest(f"cannot {what} an upload after one of its writes was cancelled; begin another")
 
     async def __aenter__(self) -> Self:
         return self

@@ -96,13 +96,13 @@ Store = Annotated[
         "--store",
         "-s",
         metavar="URL",
-        help="The store, such as file:///var/lib/files; $HOLDALL_STORE by default, then a directory of yours.",
+        help="The store, such as file:///var/lib/files. Default: $HOLDALL_STORE, or else a directory of the user.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", callback=_set_debug, help="Show where an error comes from.", show_default=False),
+    typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.", show_default=False),
 ]
 
 

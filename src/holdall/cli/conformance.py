@@ -1,4 +1,4 @@
-"""`conformance`: what a store holds of what every store must hold."""
+"""`conformance`: which of the promises of a store hold on a given storage."""
 
 from __future__ import annotations
 
@@ -20,31 +20,37 @@ if TYPE_CHECKING:
 
 @app.command()
 def conformance(  # noqa: PLR0917 - typer makes an option of each
-    url: Annotated[str | None, typer.Argument(metavar="URL", show_default=False, help="A store to test below.")] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="NAMES", help="Checks, categories or patterns such as crash,list.*")
+    url: Annotated[
+        str | None,
+        typer.Argument(metavar="URL", show_default=False, help="The store; tested in new locations below it."),
     ] = None,
-    skip: Annotated[list[str] | None, typer.Option(metavar="NAMES", help="The same, to leave out.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAMES", help="Checks, categories or patterns to run, such as crash,list.*"),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="Checks, categories or patterns to skip.")
+    ] = None,
     level: Annotated[
-        str, typer.Option(metavar="LEVEL", help="The highest to run: core, robust or durable.")
+        str, typer.Option(metavar="LEVEL", help="The highest level to run: core, robust or durable.")
     ] = "durable",
     xfails: Annotated[
-        str | None, typer.Option(metavar="FILE", help="TOML file of expected failures, each with its reason.")
+        str | None, typer.Option(metavar="FILE", help="A TOML file of expected failures, each with its reason.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="For the generated data.")] = 0,
-    max_examples: Annotated[int, typer.Option(min=1, help="Runs of the state machine.")] = 25,
-    large: Annotated[bool, typer.Option("--large", help="Also try large files.")] = False,
+    seed: Annotated[int, typer.Option(help="The seed of the generated data.")] = 0,
+    max_examples: Annotated[int, typer.Option(min=1, help="How many sequences the stateful check tries.")] = 25,
+    large: Annotated[bool, typer.Option("--large", help="Also test large files.")] = False,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - is standard output.")
     ] = None,
-    markdown: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    markdown: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as a Markdown page.")] = None,
     junit: Annotated[str | None, typer.Option(metavar="FILE", help="Write the report as JUnit XML.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Print all promises, and test nothing.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the promises without testing them.")] = False,
     _debug: Debug = False,
 ) -> None:
     """Test whether a storage keeps every promise.
 
-    Works below new locations under URL, touches nothing that is there already, and removes every file it made. The last
+    Works in new locations below URL, touches nothing that exists there, and removes every file it created. The last
     line is the verdict. Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
     """
     if list_:

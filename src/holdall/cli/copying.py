@@ -21,11 +21,12 @@ def copy(
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Copy all files of a store to another.
+    """Copy all files of one store to another.
 
-    They keep their ids and metadata. Each is read back and compared by its SHA-256. Run it again to resume: what is
-    there and sound is skipped. A different file under the same id is never replaced. Exits with 1 if a file could not
-    be copied. With --json: an object with ok, copied, skipped, expired, bytes and failures.
+    Ids and metadata are kept. Each copy is read back and compared by its SHA-256. To resume after an interruption, run
+    the command again: files that are already there and intact are skipped. A different file with the same id is never
+    replaced. Exits with 1 if a file could not be copied. With --json: an object with ok, copied, skipped, expired,
+    bytes and failures.
     """
     from holdall.transfer import copy_store  # noqa: PLC0415
 

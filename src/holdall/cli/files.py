@@ -28,29 +28,31 @@ _STDIN = "-"
 @app.command()
 def put(
     ctx: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files to store; - is standard input.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="The files to store; - is standard input.")],
     *,
     purpose: Annotated[
-        str, typer.Option(metavar="NAME", help="What they are for: assistants, batch, user_data, ...")
+        str, typer.Option(metavar="NAME", help="The purpose of the files: assistants, batch, user_data, ...")
     ] = "user_data",
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="The file name to keep, for a single PATH.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The file name to store; only with a single PATH.")
+    ] = None,
     expires_after: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long to keep them: seconds, or 90s, 15m, 1h30m, 7d.")
+        str | None, typer.Option(metavar="TIME", help="When the files expire: seconds, or 90s, 15m, 1h30m, 7d.")
     ] = None,
     content_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Media type, such as text/plain.")] = None,
-    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object to keep with each file.")] = None,
+    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object to store with each file.")] = None,
     json: Json = False,
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Store files; print the id of each.
+    """Store files and print their ids.
 
-    A file that cannot be stored does not keep the others from it. With --json: an array of the stored files.
+    If a file cannot be stored, the others still are. With --json: an array of the stored files.
     """
     if name is not None and len(paths) > 1:
         raise InvalidRequest("--name is for a single file; leave it out, or store one file at a time")
     if paths.count(_STDIN) > 1:
-        raise InvalidRequest("- stands twice; standard input can be read once")
+        raise InvalidRequest("- is given twice, but standard input can only be read once")
     fields: dict[str, Any] = {
         "purpose": purpose,
         "expires_after": None if expires_after is None else parse_duration("--expires-after", expires_after),
@@ -121,27 +123,28 @@ def get(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="PATH", help="Where to: a file, or an existing directory; - is standard output."
+            "--output", "-o", metavar="PATH", help="The target: a file or an existing directory; - is standard output."
         ),
     ] = None,
     stored_name: Annotated[
-        bool, typer.Option("--stored-name", "-O", help="Under its stored name in this directory: the default.")
+        bool,
+        typer.Option("--stored-name", "-O", help="Use the stored file name, in the current directory (the default)."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
     json: Json = False,
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Download a file; print where to.
+    """Download a file and print its path.
 
-    Its SHA-256 is checked on the way. The file appears when it is complete, or not at all. Of the stored name only a
-    harmless last part is used: without leading dots, and with _ for a leading dash. With --json: an object with id,
-    path, bytes and sha256. To standard output go the bytes and nothing else.
+    The SHA-256 is verified during the download. The file appears once it is complete, or not at all. Only the last part
+    of the stored file name is used, made safe: without leading dots, and with _ for a leading dash. With --json: an
+    object with id, path, bytes and sha256. With -o -, standard output receives the bytes and nothing else.
     """
     from holdall.cli._download import Download, choose_path  # noqa: PLC0415
 
     if stored_name and output is not None:
-        raise InvalidRequest("-o and -O both say where the file goes; give one of them")
+        raise InvalidRequest("-o and -O cannot be combined; give one of them")
     with open_files(ctx, store) as files:
         file = files.get(file_id)
         path = choose_path(file, output)
@@ -163,12 +166,14 @@ def cat(
     file_id: Annotated[str, typer.Argument(metavar="ID", help="The file's id.")],
     byte_range: Annotated[
         str | None,
-        typer.Option("--range", metavar="START:STOP", help="Only these bytes; STOP is not included, either may lack."),
+        typer.Option(
+            "--range", metavar="START:STOP", help="Only these bytes; STOP is exclusive, and either may be omitted."
+        ),
     ] = None,
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Write a file's bytes, unchanged, to standard output."""
+    """Write the content of a file to standard output."""
     from holdall._arguments import byte_range as checked_range  # noqa: PLC0415
 
     start, stop = (0, None) if byte_range is None else parse_range(byte_range)
@@ -214,9 +219,9 @@ def rm(
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Remove files; print nothing.
+    """Delete files. Prints nothing.
 
-    One that is missing does not keep the others. With --json: an array with an object for each that was removed.
+    If a file is missing, the others are still deleted. With --json: an array with an object for each deleted file.
     """
     codes = []
     with open_files(ctx, store) as files, JsonList(json) as removed:

@@ -18,19 +18,22 @@ def key(
         str,
         typer.Argument(
             metavar="TENANT",
-            help="Whose files the key gives access to: 1 to 32 of a-z, 0-9 and, within, '-'; not file-….",
+            help="The tenant whose files the key opens: 1 to 32 of a-z, 0-9 and, in between, '-'; not file-….",
         ),
     ],
     file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="PATH", help="The file of keys to add it to; made if absent.")
+        str | None,
+        typer.Option(
+            "--file", "-f", metavar="PATH", help="The file to add the hash of the key to; created if missing."
+        ),
     ] = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Make an API key for a tenant of the server.
+    """Create an API key for a tenant of the server.
 
-    It is printed, and kept nowhere: a file of keys holds only hashes of them. Without --file, what belongs into it is
-    printed below the key.
+    The key is printed and not stored: a key file contains only hashes. Without --file, the line to add to a key file
+    is printed below the key.
     """
     from holdall.server._keys import add_line, new_key  # noqa: PLC0415
 

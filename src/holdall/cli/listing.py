@@ -34,7 +34,9 @@ def ls(
     *,
     purpose: Annotated[str | None, typer.Option(metavar="NAME", help="Only files for this purpose.")] = None,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Only files that come after this one.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most so many, 1 to 10000.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="The largest number of files to list, 1 to 10000.")
+    ] = None,
     order: Annotated[Order, typer.Option(help="asc: oldest first; desc: newest first.")] = Order.asc,
     ids_only: Annotated[bool, typer.Option("--quiet", "-q", help="Print the ids only.")] = False,
     json: Json = False,
@@ -43,7 +45,7 @@ def ls(
 ) -> None:
     """List files.
 
-    With --json: an array of files, sizes in bytes and times in seconds since 1970 (UTC).
+    With --json: an array of files, with sizes in bytes and times in seconds since 1970 (UTC).
     """
     with open_files(ctx, store) as files:
         page: FilePage | None = None
@@ -79,7 +81,7 @@ def stat(
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Show all that is known about a file."""
+    """Show the metadata of a file."""
     with open_files(ctx, store) as files:
         file = files.get(file_id)
     shown = as_json(file)

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 @app.command()
 def backends(
     scheme: Annotated[
-        str | None, typer.Argument(metavar="SCHEME", help="Such as s3, or a URL; explain its options.")
+        str | None, typer.Argument(metavar="SCHEME", help="A scheme such as s3, or a URL, whose options to explain.")
     ] = None,
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Show which storages can be used, and their options.
+    """List the installed backends, or explain the options of one.
 
-    Without SCHEME: the installed backends, and why one that is broken does not load. With --json: an array of objects
-    with scheme, package, target, options, capabilities and problem. The options are then all that its URLs take.
-    Capabilities are null where they depend on the options.
+    Without SCHEME: lists the installed backends, and why a broken one does not load. With --json: an array of objects
+    with scheme, package, target, options, capabilities and problem. The options then include those that every URL
+    accepts. Capabilities are null where they depend on the options.
 
-    With SCHEME: each option of its URLs. With --json: an array of objects with name, default and description.
+    With SCHEME: explains each option of its URLs. With --json: an array of objects with name, default and description.
     """
     from holdall.options import StoreOptions  # noqa: PLC0415
     from holdall.registry import installed  # noqa: PLC0415
@@ -43,7 +43,7 @@ def backends(
         return
     _print_columns(("SCHEME", "PACKAGE", "OPTIONS", "STATE"), [_row(info) for info in infos])
     for name, field in common.items():
-        print_line(f"Every URL takes {name} as well: {field.description}.")
+        print_line(f"Every URL also accepts {name}: {field.description}.")
 
 
 def _explain(scheme: str, *, json: bool) -> None:
@@ -64,7 +64,7 @@ def _explain(scheme: str, *, json: bool) -> None:
 
 
 def _default(value: Any) -> str | None:
-    """As it would stand in a URL; None if what happens without the option is not said by a value."""
+    """The default as it would be written in a URL; None if there is no default value to write."""
     from pydantic import ByteSize  # noqa: PLC0415
     from pydantic_core import PydanticUndefined  # noqa: PLC0415
 

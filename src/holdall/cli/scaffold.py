@@ -1,4 +1,4 @@
-"""`plugin new`: a complete distribution to begin a backend with."""
+"""`plugin new`: creates a complete distribution as the starting point of a new backend."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ def _plugin() -> None:
 
 @plugin.command()
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as acme: the distribution is holdall-acme.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name, such as acme; the distribution is holdall-acme.")
+    ],
     scheme: Annotated[
-        str | None, typer.Option(metavar="SCHEME", help="Of the store URLs; by default the name.", show_default=False)
+        str | None,
+        typer.Option(metavar="SCHEME", help="The scheme of the store URLs; by default NAME.", show_default=False),
     ] = None,
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the new folder goes.")] = Path(),
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to create it in.")] = Path(),
     _debug: Debug = False,
 ) -> None:
-    """Write a new backend, ready to install.
+    """Create a new backend, ready to install.
 
-    It is a folder that passes the conformance suite as it is. Nothing is ever overwritten.
+    Creates a folder with a distribution that passes the conformance suite as it is. Never overwrites anything.
     """
     folder = write_plugin(name, scheme, into)
     print_line(f"Wrote {folder}/. Next:")

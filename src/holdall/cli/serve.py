@@ -32,18 +32,22 @@ class _LogFormat(enum.StrEnum):
 def serve(
     ctx: typer.Context,
     *,
-    url: Annotated[str | None, typer.Argument(metavar="URL", help="The store; by default that of --store.")] = None,
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="The store to serve; by default that of --store.")
+    ] = None,
     host: Annotated[
         str, typer.Option("--host", envvar="HOLDALL_SERVE_HOST", help="The address to listen on.")
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option("--port", envvar="HOLDALL_SERVE_PORT", min=0, max=65_535, help="The port; 0: any that is free."),
+        typer.Option(
+            "--port", envvar="HOLDALL_SERVE_PORT", min=0, max=65_535, help="The port to listen on; 0: any free port."
+        ),
     ] = 8000,
     workers: Annotated[
         int,
         typer.Option(
-            envvar="HOLDALL_SERVE_WORKERS", min=1, help="How many processes serve; one that dies is replaced."
+            envvar="HOLDALL_SERVE_WORKERS", min=1, help="The number of worker processes; one that dies is replaced."
         ),
     ] = 1,
     grace: Annotated[
@@ -52,7 +56,7 @@ def serve(
             "--grace",
             envvar="HOLDALL_SERVE_GRACE",
             min=0,
-            help="How many seconds transfers may go on once it is told to stop.",
+            help="How many seconds transfers may continue after the server is told to stop.",
         ),
     ] = 30,
     max_bytes: Annotated[
@@ -60,8 +64,8 @@ def serve(
         typer.Option(
             envvar="HOLDALL_SERVE_MAX_BYTES",
             metavar="SIZE",
-            help="The largest file, such as 2GiB.",
-            show_default="that of the store; 8GiB in parts",
+            help="The largest file to accept, such as 2GiB.",
+            show_default="the limit of the store; 8GiB for uploads in parts",
         ),
     ] = None,
     sweep_every: Annotated[
@@ -78,7 +82,7 @@ def serve(
             envvar="HOLDALL_SERVE_METRICS_PORT",
             min=0,
             max=65_535,
-            help="Another port, on which to answer with metrics for Prometheus.",
+            help="A separate port that serves metrics for Prometheus.",
             show_default="none",
         ),
     ] = None,
@@ -86,14 +90,14 @@ def serve(
         str,
         typer.Option(
             envvar="HOLDALL_SERVE_METRICS_HOST",
-            help="The address of that port; whoever reaches it may read the metrics.",
+            help="The address of that port; anyone who can reach it can read the metrics.",
         ),
     ] = "127.0.0.1",
     log_format: Annotated[
         _LogFormat,
         typer.Option(
             envvar="HOLDALL_SERVE_LOG_FORMAT",
-            help="How what happens is told: a line of text, or an object of JSON, for each.",
+            help="The log format: one line of text or one JSON object per event.",
         ),
     ] = _LogFormat.TEXT,
     store: Store = None,
@@ -101,8 +105,8 @@ def serve(
 ) -> None:
     """Serve the Files API over HTTP until interrupted.
 
-    The official SDK needs nothing but base_url. API keys come from $HOLDALL_API_KEYS and from the file
-    $HOLDALL_API_KEYS_FILE, which `holdall key` writes. Without any, it listens on this machine only.
+    The official SDK only needs its base_url set. API keys are read from $HOLDALL_API_KEYS and from the file
+    $HOLDALL_API_KEYS_FILE, which `holdall key` writes. Without API keys, only a loopback address is allowed.
     """
     try:
         from holdall.cli import _serving as serving  # noqa: PLC0415
@@ -115,7 +119,8 @@ def serve(
     keys = Keys.from_environment()
     if keys is None and not _is_this_machine(host):
         raise typer.BadParameter(
-            f"without API keys, {host} would let in everybody; make one with 'holdall key', or listen on 127.0.0.1",
+            f"without API keys, anyone who can reach {host} would have access; "
+            "create a key with 'holdall key', or listen on 127.0.0.1",
             param_hint="--host",
         )
     most = None if max_bytes is None else parse_size("--max-bytes", max_bytes)
@@ -152,7 +157,7 @@ def _url_of(given: str | None, max_bytes: int | None) -> str:
 
 @contextlib.contextmanager
 def _errors_logged() -> Iterator[None]:
-    """What ends the service is a line of its log, for who reads nothing else."""
+    """Log the error that ends the service, for those who only read its log."""
     import logging  # noqa: PLC0415
 
     try:

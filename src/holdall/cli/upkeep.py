@@ -19,7 +19,7 @@ OlderThan = Annotated[
     str,
     typer.Option(
         metavar="TIME",
-        help="Leftovers younger than this may belong to an upload in progress: seconds, or 90s, 15m, 1h30m, 7d.",
+        help="Ignore younger leftovers, which may belong to an upload in progress: seconds, or 90s, 15m, 1h30m, 7d.",
     ),
 ]
 
@@ -32,11 +32,11 @@ def verify(
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Read every file, and find those that are damaged.
+    """Read every file and report damaged ones.
 
-    Each is compared with its size and SHA-256, and nothing is changed. Exits with 1 if a file is damaged. Leftovers of
-    writes that died are listed; they are no damage, and `sweep` removes them. With --json: an object with ok, files,
-    bytes, problems and leftovers.
+    Compares each file with its recorded size and SHA-256, and changes nothing. Exits with 1 if a file is damaged. Also
+    lists leftovers of interrupted writes, which do not count as damage; `sweep` removes them. With --json: an object
+    with ok, files, bytes, problems and leftovers.
     """
     grace = parse_duration("--older-than", older_than)
     with open_files(ctx, store) as files, progress("verify") as advance:
@@ -56,13 +56,15 @@ def verify(
 @app.command()
 def sweep(
     ctx: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be removed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be removed, and remove nothing.")
+    ] = False,
     older_than: OlderThan = "1h",
     json: Json = False,
     store: Store = None,
     _debug: Debug = False,
 ) -> None:
-    """Remove expired files and leftovers of writes that died.
+    """Remove expired files and leftovers of interrupted writes.
 
     With --json: an object with expired, leftovers and dry_run.
     """

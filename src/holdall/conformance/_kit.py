@@ -159,11 +159,6 @@ class Kit:
         return self._urls[0]
 
     @property
-    def shown_url(self) -> str:
-        """The location of this check, for a person."""
-        return str(StoreURL.parse(self.url))
-
-    @property
     def store(self) -> FileStore:
         """The first handle on the location of this check."""
         if self._store is None:

@@ -59,17 +59,17 @@ def create_app(
     """An ASGI application with the Files API at `/v1/files` and `/v1/uploads`, `/healthz` and `/readyz`.
 
     `store` is a URL, by default that of `holdall.open_store`, opened when the application starts and closed when it
-    stops; or a store, which stays the caller's to close. With `keys`, each request needs one, and sees the files of its
-    tenant, which are kept below the URL. Without, everybody sees all there is, but for pages of other sites, and for
-    who asks for another host than `hosts`, if they are given. `quota` is what a tenant may keep, or a function that
-    says it of each. `redirect_seconds` and `max_upload_bytes` are those of `create_router`.
-    About every `sweep_seconds` expired files and old leftovers are removed, of all tenants; None or 0: never.
-    `metrics` counts what is done; of the storage only where `store` is a URL.
+    stops; or an open store, which the caller closes. With `keys`, each request needs an API key, and sees only the
+    files of the key's tenant, which are kept below the URL. Without, every request has access to all files, except
+    requests from pages of other sites and, if `hosts` is given, requests for any other host. `quota` limits what a
+    tenant can store; it may be a function that returns the quota of a tenant. `redirect_seconds` and `max_upload_bytes`
+    are those of `create_router`. About every `sweep_seconds`, expired files and old leftovers of all tenants are
+    removed; None or 0: never. `metrics` counts requests and sweeps, and calls to the storage if `store` is a URL.
 
-    `routers` are added beside the Files API, outside of the prefix. `middleware` is put around all of it, the first
-    outermost. `background` are functions that run, each in a task of its own, from when the storage is open until just
-    before it is closed; then they are cancelled. They are given the `Stores`. What one raises is logged, and ends no
-    other, nor the application.
+    `routers` are added next to the Files API, without the prefix. `middleware` is put around all routes, the first one
+    outermost. Each function of `background` is called with the `Stores` and runs in its own task from when the storage
+    has been opened until just before it is closed, when it is cancelled. Its exceptions are logged, and affect neither
+    the other tasks nor the application.
     """
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     wrap = None if metrics is None else metrics.measured

@@ -20,7 +20,7 @@ __all__ = ["Exchange", "InProgress", "Observer", "Watch"]
 _LAST_WORDS_SECONDS = 1
 _STOPPING = APIError(
     503,
-    "The server is stopping and has given up this request; send it again.",
+    "The server is stopping and has aborted this request; send it again.",
     code="server_stopping",
     headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
 )

@@ -25,7 +25,7 @@ KEYS_FILE_VARIABLE = "HOLDALL_API_KEYS_FILE"
 
 # Safe as a directory, a part of a key, and the prefix of `holdall.wrappers.Prefixed`; the same in every case.
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?").fullmatch
-_RULE = f"it must be 1 to 32 of a-z, 0-9 and, within, '-', not beginning with {PREFIX!r}"
+_RULE = f"it must be 1 to 32 of a-z, 0-9 and, in between, '-', not beginning with {PREFIX!r}"
 _HASH = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _KEY = re.compile(r"[\x21-\x7e]+").fullmatch
 

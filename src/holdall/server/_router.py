@@ -47,14 +47,14 @@ def create_router(
 ) -> APIRouter:
     """The routes `/files…` and `/uploads…`, to be included in a FastAPI application, usually with `prefix="/v1"`.
 
-    `store` is a store, which stays the caller's to close; or a function from who asks to their store. It is given
-    what the dependency `authenticate` returned, may be asynchronous, and may return an asynchronous context manager
-    that is left when the request has been answered. `authenticate` is an ordinary FastAPI dependency and refuses by
-    raising `HTTPException`; without one, everybody may do everything. With `redirect_seconds`, whole downloads are
-    redirected to a URL signed by the storage that is valid that long, where the storage has such. `max_upload_bytes`
-    is the largest file that may come in parts, by default 8 GiB, or the store's `max_bytes` if that was set.
+    `store` is a store, which the caller closes; or a function that maps the result of the dependency `authenticate` to
+    a store. The function may be asynchronous, and may return an asynchronous context manager, which is exited once the
+    response has been sent. `authenticate` is an ordinary FastAPI dependency and rejects a request by raising
+    `HTTPException`; without one, every request has full access. With `redirect_seconds`, downloads of whole files are
+    redirected to a URL signed by the storage and valid for that long, if the storage can sign URLs. `max_upload_bytes`
+    limits files that are uploaded in parts, by default to 8 GiB, or to the store's `max_bytes` if that was set.
 
-    Every failure is answered in the envelope of the Files API, whatever handlers the application has.
+    Every error of these routes has the format of the Files API, whatever exception handlers the application has.
     """
     source = AsyncFileStore(store) if isinstance(store, FileStore) else store
     places = Places()

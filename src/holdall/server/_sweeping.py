@@ -17,10 +17,10 @@ __all__ = ["sweeping"]
 
 @contextlib.asynccontextmanager
 async def sweeping(*stores: FileStore | AsyncFileStore, every: float = DEFAULT_SWEEP_SECONDS) -> AsyncIterator[None]:
-    """Remove what has expired from these stores, old leftovers, and abandoned uploads to them, until this is left.
+    """Remove expired files, abandoned uploads and old leftovers from these stores until the context is exited.
 
-    For the lifespan of an application that mounts `create_router`, in each of its processes. About every `every`
-    seconds, as `create_app` does. The stores stay open.
+    For the lifespan of an application that uses `create_router`, in each of its processes. Sweeps about every `every`
+    seconds, as `create_app` does. Does not close the stores.
     """
     named = {f"{store!r} ({number})": Stores(store) for number, store in enumerate(stores, 1)}
     kinds: dict[str, Sweepable] = {

@@ -75,7 +75,7 @@ class Stores:
         """
         self._given = AsyncFileStore(store) if isinstance(store, FileStore) else store
         if isinstance(self._given, AsyncFileStore) and (tenants or quota):
-            raise InvalidRequest("keys and quotas need the URL of a store, not a store that is open already")
+            raise InvalidRequest("keys and quotas need the URL of a store, not an open store")
         self._tenants = tenants
         self._quota = quota or (lambda _: None)
         self._wrap = wrap

@@ -33,7 +33,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.verb not in get_args(Verb):
-            raise InvalidRequest(f"{self.verb!r} cannot fail; what can: {', '.join(get_args(Verb))}")
+            raise InvalidRequest(f"{self.verb!r} cannot be made to fail; these can: {', '.join(get_args(Verb))}")
         if self.nth < 1 or (self.times is not None and self.times < 1):
             raise InvalidRequest("nth and times are counted from 1")
         if self.when not in {"before", "after"}:

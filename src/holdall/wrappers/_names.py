@@ -21,7 +21,7 @@ class Names:
 
     def __init__(self, prefix: str) -> None:
         if not _NAME(prefix):
-            raise InvalidRequest(f"{prefix!r} is no prefix: it must be 1 to 32 of a-z, 0-9 and, within, '-'")
+            raise InvalidRequest(f"{prefix!r} cannot be a prefix: it must be 1 to 32 of a-z, 0-9 and, in between, '-'")
         self._start = f"{PREFIX}{prefix}{_SEPARATOR}"
         self._end = f"{PREFIX}{prefix}{_JUST_AFTER}"
         # What follows a slash is a path, and stays: that is where an operator has to look.

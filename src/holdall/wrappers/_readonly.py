@@ -40,7 +40,7 @@ class ReadOnly(Wrapper):
 def _read_only(operation: str, file_id: str | None) -> AccessDenied:
     subject = " ".join(filter(None, (operation, file_id)))
     error = AccessDenied(
-        f"cannot {subject}: the store was opened for reading only; use one that was not",
+        f"cannot {subject}: the store is read-only; use a writable one",
         operation=operation,
         file_id=file_id,
     )

@@ -44,16 +44,6 @@ class OneBufferForAllWrites(MemoryBackend):
         return _LastOneOnly(super().stage(file_id), id(self))
 
 
-class _Unlocked:
-    """A lock that locks nothing."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
 class _LosesUpdates(StagedWrapper):
     """Adds its id to an index by reading it, waiting, and writing it back."""
 

@@ -211,7 +211,7 @@ class _SQLiteStagedFile(StagedFile):
         _alive.pop(self._writer, None)
 
     def _swept(self) -> StorageError:
-        return StorageError(f"cannot create {self._file_id}: a sweep took it for a dead write; send it again")
+        return StorageError(f"cannot create {self._file_id}: a sweep removed it as a leftover; send it again")
 
 
 class _DataStream(io.RawIOBase):

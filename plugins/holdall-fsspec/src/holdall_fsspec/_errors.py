@@ -82,7 +82,7 @@ class Border:
         """The error for a store whose location is not there."""
         subject = " ".join(filter(None, (operation, file_id)))
         return StorageError(
-            f"cannot {subject}: the bucket or directory of {self._url} is not there; make it, or correct the URL",
+            f"cannot {subject}: the bucket or directory of {self._url} does not exist; create it, or correct the URL",
             operation=operation,
             file_id=file_id,
         )

@@ -23,7 +23,7 @@ def location(protocol: Protocol, url: StoreURL, options: FsspecOptions) -> tuple
     for name, value in _authority(protocol, url, options).items():
         if name in given:
             raise InvalidStoreURL(
-                f"{name!r} stands before the host of this {url.scheme}:// URL and as an option; keep one"
+                f"{name!r} is given both before the host of this {url.scheme}:// URL and as an option; keep one"
             )
         given[name] = value
     return given, url.path.rstrip("/") if protocol.cls.root_marker or protocol.address == "host" else url.path.strip(
@@ -48,7 +48,7 @@ def _path(protocol: Protocol, url: StoreURL) -> str:
         raise InvalidStoreURL(f"{url.scheme}:// names no {what}; write {url.scheme}://{what}/prefix")
     # adlfs reads a path as a URL, and would put the files where a "?" or "#" cuts it.
     if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - it has no other
-        raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would take this for another place; leave out ? and #")
+        raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would read this as a different path; leave out ? and #")
     return f"{protocol.cls.root_marker}{path}"
 
 

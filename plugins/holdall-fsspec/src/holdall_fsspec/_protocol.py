@@ -103,7 +103,7 @@ def protocol_of(url: StoreURL) -> Protocol:
     cls = _load(name, url.scheme)
     if issubclass(cls, CachingFileSystem):
         raise InvalidStoreURL(
-            f"{url.scheme}:// keeps copies of what it has read, and others may change it; name the protocol below it"
+            f"{url.scheme}:// caches what it has read, although others may change it; use the protocol below it"
         )
     parameters = inspect.signature(cls.__init__).parameters
     address: Literal["host", "base_url", "path"] = (
@@ -159,7 +159,7 @@ def _load(name: str, scheme: str) -> type[AbstractFileSystem]:
         hint = f"; did you mean fsspec+{meant}://?" if meant else ""
         raise UnknownScheme(f"fsspec has no protocol {name!r}{hint}; it has: {', '.join(sorted(known))}") from error
     if not (isinstance(cls, type) and issubclass(cls, AbstractFileSystem)):
-        raise PluginLoadError(f"what fsspec has for the protocol {name!r} is no filesystem: {cls!r}")
+        raise PluginLoadError(f"fsspec's class for the protocol {name!r} is not a filesystem: {cls!r}")
     return cls
 
 

@@ -259,7 +259,7 @@ def _checked_endpoint(url: str) -> str:
     parts = urlsplit(url)
     # obstore would send a password as the storage's, and name it in its errors.
     if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials do not belong into the endpoint; give them as options")
+        raise ValueError("it must not contain credentials; give them as options")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("it must be an http:// or https:// URL")
     if parts.query or parts.fragment:
@@ -274,6 +274,6 @@ def _prefix(url: StoreURL) -> str:
         return ""
     if any(part in {"", ".", ".."} for part in path.split("/")) or any(ord(c) < 32 or ord(c) == 127 for c in path):
         raise InvalidStoreURL(
-            f"{url}: a prefix has no empty part, no '.' or '..' between its slashes, and no control characters"
+            f"{url}: a prefix must not have an empty segment, a segment '.' or '..', or a control character"
         )
     return f"{path}/"

@@ -168,8 +168,8 @@ class StagedObject(StagedFile):
                 self._backend.store.head(self._backend.data_key(self._file_id))
         except FileNotFound as error:
             raise StorageError(
-                f"cannot create {self._file_id}: a sweep took its bytes for those of a dead write; send it again, and "
-                "sweep with a longer time of grace"
+                f"cannot create {self._file_id}: a sweep removed its data as a leftover; send it again, and "
+                "sweep with a larger older_than"
             ) from error
 
     def _put(self, key: str, data: bytes) -> None:

@@ -82,7 +82,7 @@ class S3Backend(Backend):
             )
         if not _BUCKET(url.host):
             raise InvalidStoreURL(
-                f"{url}: {url.host!r} is no name of a bucket, which has 3 to 63 of A-Z a-z 0-9 . _ -, with a letter or "
+                f"{url}: {url.host!r} is not a bucket name: 3 to 63 of A-Z a-z 0-9 . _ -, with a letter or "
                 "digit at both ends; name the server with ?endpoint_url=…"
             )
         return cls(url.host, url.path, options)

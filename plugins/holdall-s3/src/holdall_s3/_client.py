@@ -54,7 +54,7 @@ class Pending(Generic[T]):
         """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
         if self._pid != os.getpid():
             # The loop that would end it is the parent's; waiting would last for ever.
-            raise StorageError("cannot go on with what the parent began before the fork; begin it anew in this process")
+            raise StorageError("cannot continue what the parent process began; begin it again in this process")
         try:
             self._done.wait()
         except BaseException:

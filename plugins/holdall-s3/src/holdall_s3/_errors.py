@@ -191,7 +191,7 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ..
         (botocore_errors.SSLError,),
         (
             StorageUnavailable,
-            "{endpoint} has no TLS certificate that is trusted; set AWS_CA_BUNDLE, or correct the URL",
+            "{endpoint} has no trusted TLS certificate; set AWS_CA_BUNDLE, or correct the URL",
         ),
     ),
     (

@@ -88,7 +88,7 @@ def in_text_order(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name <= last:
             raise StorageError(
-                "cannot list the files: the server lists keys in no order that is known; this bucket cannot be used"
+                "cannot list the files: the server lists keys in an unknown order; this bucket cannot be used"
             )
         heapq.heappush(held, name)
         while held and not _may_follow(_stem(held[0]), name):

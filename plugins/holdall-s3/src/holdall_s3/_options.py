@@ -70,7 +70,7 @@ def checked_endpoint(url: str) -> str:
     """The URL of a server, if it can be one: `ValueError` says why not, and quotes nothing of it."""
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials do not belong into the endpoint; give key and secret")
+        raise ValueError("it must not contain credentials; give key and secret")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("it must be an http:// or https:// URL")
     if parts.query or parts.fragment:

@@ -86,7 +86,7 @@ class S3StagedFile(StagedFile):
         self._commit(meta)
         if self._multipart is not None and not self._data_is_there():
             # An upload that took hours looked like a dead one to a sweep elsewhere.
-            raise StorageError(f"cannot {self._what}: its bytes were swept before it was done; send it again")
+            raise StorageError(f"cannot {self._what}: a sweep removed its data before it was complete; send it again")
         self._end()
 
     def discard(self) -> None:
