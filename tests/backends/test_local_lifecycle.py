@@ -298,6 +298,33 @@ def test_a_root_that_was_removed(root):
         assert list(store) == []
 
 
+@pytest.mark.parametrize("first", ["get", "list", "create", "delete", "open"])
+def test_a_root_that_was_restored(root, check_store, first):
+    """When another directory is in the place of the removed root, the call that finds out fails, and those after it
+    go on in that directory: a server need not be started anew after a restore.
+    """
+    with holdall.open_store(root, fsync=False) as store:
+        file = store.create("a", b"a", purpose="batch")
+        shutil.copytree(root, f"{root}.backup")
+        shutil.rmtree(root)
+        shutil.move(f"{root}.backup", root)
+        calls = {
+            "get": lambda: store.get(file.id),
+            "list": store.list,
+            "create": lambda: store.create("b", b"b", purpose="batch"),
+            "delete": lambda: store.delete(file.id),
+            "open": lambda: store.get_content(file.id),
+        }
+        with pytest.raises(holdall.StorageError, match="directory was removed"):
+            calls[first]()
+        assert list(store) == [file]
+        assert store.get_content(file.id) == b"a"
+        other = store.create("b", b"b", purpose="batch")
+        store.delete(file.id)
+        assert list(store) == [other]
+    assert check_store(root) == {other.id}
+
+
 def test_a_staging_directory_that_was_removed(root, check_store):
     """When somebody tidied `.staging` away under an open store, it is made again by a create and by a delete."""
     with holdall.open_store(root, fsync=False) as store:

@@ -148,6 +148,21 @@ def test_transfers_that_take_too_long_are_dropped(serve, store, how):
         assert list(Path(store.url.path, ".staging").iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_server_without_workers_at_once(serve, store, number):
+    """Whichever signal it is, an upload that would go on for minutes is dropped, and nothing of it is stored."""
+    process, address, _ = serve("--grace", "600")
+    with _connect(address) as connection:
+        begin_upload(connection, b"x" * 2_000_000, sent=1_000_000)
+        until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
+        process.send_signal(number)
+        until(lambda: _is_closed(address))
+        process.send_signal(number)
+        assert process.wait(60) in {130, -number}
+    assert list(store) == []
+    assert list(Path(store.url.path, ".staging").iterdir()) == []
+
+
 def test_a_worker_that_is_stuck_is_killed(serve):
     """One that does not even give up its transfers holds nobody up for ever: a while after the grace time it is killed."""
     process, _, _ = serve(*TWO, "--grace", "1")

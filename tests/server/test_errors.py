@@ -307,19 +307,6 @@ def test_what_the_sdk_repeats_by_itself_is_done_once(monkeypatch):
         assert sorted(f.id for f in client.files.list()) == sorted([done.file.id, file.id])
 
 
-def test_ready_means_that_the_storage_answers(caplog):
-    """`/readyz` is 503 while it does not, `/healthz` is not: a restart would not help. HEAD tells the same."""
-    backend = Failing(read_meta=OSError(errno.ECONNREFUSED, SECRET))
-    with serving(create_app(FileStore(backend))) as running:
-        answer = httpx.get(f"{running.url}/readyz")
-        assert (answer.status_code, set(answer.json()["error"])) == (503, MEMBERS)
-        assert SECRET not in answer.text
-        assert [ask(f"{running.url}/healthz").status_code for ask in (httpx.get, httpx.head)] == [200, 200]
-        assert httpx.head(f"{running.url}/readyz").status_code == 503
-        backend.failures.clear()
-        assert [ask(f"{running.url}/readyz").status_code for ask in (httpx.get, httpx.head)] == [200, 200]
-
-
 def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
     """The connection ends before the announced length: no client takes what it has for the file."""
 

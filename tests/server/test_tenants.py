@@ -117,9 +117,9 @@ def test_whether_the_storage_answers_is_asked_of_no_tenant(tmp_path):
 
     async def run():
         async with Stores(str(tmp_path), tenants=lambda: NAMES, quota={"a": None}.__getitem__) as stores:
-            await stores.check()
+            await stores.check(60)
             assert stores._entries == {}
         with pytest.raises(RuntimeError, match="not started"):
-            await stores.check()
+            await stores.check(60)
 
     anyio.run(run)

@@ -16,8 +16,9 @@ import holdall
 from holdall import AsyncFileStore, FileStore
 from holdall.backends.local import LocalBackend
 from holdall.backends.memory import MemoryBackend
-from holdall.server import Keys, Quota, create_app
+from holdall.server import Keys, Metrics, Quota, create_app
 from holdall.server._places import PREFIX, Places
+from holdall.server._tenants import Stores
 from holdall.wrappers import Prefixed, Wrapper
 
 
@@ -263,3 +264,16 @@ def test_a_request_that_is_wrong_is_told_why(anywhere, path, body, status, param
     assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
     assert httpx.post(f"{url}/{upload}/parts", files={"data": b"x"}).status_code == 200
     assert httpx.get(f"{url}/{upload}/parts").status_code == 405
+
+
+@pytest.mark.parametrize("quota", [None, Quota(10**6)])
+def test_uploads_are_named_by_where_they_are(tmp_path, quota):
+    """What fails in them is logged with their URL, also of a store whose calls are measured, and of one with a quota."""
+    url = f"file://{tmp_path}/files"
+
+    async def named():
+        stores = Stores(url, tenants=lambda: ["ann"], quota=lambda _: quota, wrap=Metrics().measured)
+        async with stores, stores.lease("ann") as files, Places().lease(files) as uploads:
+            return repr(uploads)
+
+    assert anyio.run(named) == f"<AsyncFileStore {url}/ann/.uploads>"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterable
@@ -13,10 +15,40 @@ import uvicorn
 from holdall.server import Keys, create_app
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from holdall.server import Metrics
     from holdall.server._app import Background
 
 __all__ = ["Service", "run"]
+
+
+# Enough for a cancelled request to clean up and to send its error.
+_LAST_WORDS_SECONDS = 2
+
+
+class _Server(uvicorn.Server):
+    """Cancels the requests in progress at a second signal, SIGTERM as well as SIGINT."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See `uvicorn.Server`."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+        elif not self.force_exit:
+            # uvicorn itself would exit before its requests have discarded what they had staged, and only at SIGINT.
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().call_soon_threadsafe(self._give_up)
+
+    def _give_up(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()
+        # Otherwise a client that does not read its response would keep the server alive.
+        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        for connection in self.server_state.connections:
+            if (transport := connection.transport) is not None:
+                transport.abort()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +103,6 @@ def run(
         lifespan="on",
         timeout_graceful_shutdown=service.grace_seconds,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     server.run(sockets=[listener])
     return server.started

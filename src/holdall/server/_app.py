@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Background", "create_app"]
 
 _LAST_SECONDS = 10
+# Shorter than the usual timeout of a readiness probe.
+_READY_SECONDS = 5.0
 
 _log = logging.getLogger("holdall.server")
 
@@ -146,7 +148,10 @@ def _health(stores: Stores) -> APIRouter:
     async def ready(request: Request) -> Response:
         """Whether the storage answers."""
         try:
-            await stores.check()
+            await stores.check(_READY_SECONDS)
+        except TimeoutError:
+            late = f"cannot tell whether the storage is there: no answer within {_READY_SECONDS:g} seconds"
+            return respond(request, holdall.StorageUnavailable(late))
         except Exception as error:  # noqa: BLE001 - whatever it is, the storage is not ready
             return respond(request, holdall.StorageUnavailable(str(error)))
         return json_response({"status": "ok"})

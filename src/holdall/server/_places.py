@@ -134,7 +134,9 @@ class Places:
 
 
 def _store_on(backend: Backend, files: FileStore) -> AsyncFileStore:
-    return AsyncFileStore(FileStore(backend, clock=clock_of(files)))
+    # Errors name the store by its URL; if it has none of its own, by that of the files.
+    url = _below(files.backend, files.url) or files.url
+    return AsyncFileStore(FileStore(backend, url=url, clock=clock_of(files)))
 
 
 async def entries(store: AsyncFileStore, file_ids: Sequence[str]) -> dict[str, FileObject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Self, TypeVar
@@ -81,6 +82,7 @@ class Stores:
         self._wrap = wrap
         self._most_open = most_open
         self._root: FileStore | None = None
+        self._checking = threading.Lock()
         self._entries: dict[str | None, _Entry] = {}
         # These stay when a store is closed: counting anew costs a look at every file.
         self._ledgers: dict[str | None, Ledger] = {}
@@ -89,13 +91,23 @@ class Stores:
         """All there are now."""
         return [None] if self._tenants is None else [*sorted(self._tenants())]
 
-    async def check(self) -> None:
-        """Ask the storage for something that is not there, at any size of the store. Raises what it raises."""
-        with contextlib.suppress(FileNotFound):
-            if isinstance(self._given, AsyncFileStore):
-                await self._given.get(_NO_FILE)
-            else:
-                await to_thread.run_sync(self._opened().get, _NO_FILE)
+    async def check(self, seconds: float) -> None:
+        """Ask the storage for something that is not there, at any size of the store. Raises what it raises;
+        `TimeoutError` if it does not respond within `seconds`.
+        """
+        store = inside(self._given) if isinstance(self._given, AsyncFileStore) else self._opened()
+        with anyio.fail_after(seconds):
+            await to_thread.run_sync(self._ask, store, seconds, abandon_on_cancel=True)
+
+    def _ask(self, store: FileStore, seconds: float) -> None:
+        # One at a time: if the storage hangs, repeated probes must not occupy every worker thread.
+        if not self._checking.acquire(timeout=seconds):
+            raise TimeoutError
+        try:
+            with contextlib.suppress(FileNotFound):
+                store.get(_NO_FILE)
+        finally:
+            self._checking.release()
 
     @contextlib.asynccontextmanager
     async def lease(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:

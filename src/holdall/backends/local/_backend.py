@@ -66,6 +66,8 @@ _READ_AT_ONCE = 100
 _GRAIN_NS = 50_000_000
 _COARSE_GRAIN_NS = 2_100_000_000
 
+_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 class LocalBackend(Backend):
     """Entries below one directory. Directories are made 0700, files 0600.
@@ -152,7 +154,7 @@ class LocalBackend(Backend):
         finally:
             os.close(fd)
         if not names and _is_removed(root):
-            raise self._gone()
+            raise self._gone(root)
         with contextlib.suppress(ValueError):
             names.remove(STAGING)
         found = sorted(names if ids.have_minted_form(names) else filter(ids.is_valid, names))
@@ -227,7 +229,7 @@ class LocalBackend(Backend):
                 os.mkdir(STAGING, 0o700, dir_fd=root.fd)
             return Directory(open_directory(STAGING, root.fd))
         except FileNotFoundError as error:
-            raise self._gone() from error
+            raise self._gone(root) from error
         except OSError as error:
             if error.errno in NOT_A_DIRECTORY:
                 raise StorageError(f"cannot write to {where}: its {STAGING} is not a directory; remove it") from error
@@ -299,11 +301,30 @@ class LocalBackend(Backend):
     def _absent(self, file_id: str, root: Directory) -> FileNotFound | StorageError:
         """What to raise when an entry was not found: with the root removed, nothing can be said about it."""
         if _is_removed(root):
-            return self._gone()
+            return self._gone(root)
         return FileNotFound(f"there is no file {file_id}", file_id=file_id)
 
-    def _gone(self) -> StorageError:
-        return StorageError(f"cannot use the store in {self._root}: the directory was removed; open the store again")
+    def _gone(self, root: Directory) -> StorageError:
+        # A directory restored from a backup should not require a restart of the server.
+        again = (
+            "try again: the directory now in its place will be used"
+            if self._adopt(root)
+            else "restore it or open the store again"
+        )
+        return StorageError(f"cannot use the store in {self._root}: the directory was removed; {again}")
+
+    def _adopt(self, removed: Directory) -> bool:
+        """If a directory exists where the removed one was, make it the root. Returns whether it did."""
+        try:
+            found = Directory(os.open(self._root, _ROOT))
+            # What was probed about one file system may not hold on another; an empty mount point is not the store.
+            if os.fstat(found.fd).st_dev != os.fstat(removed.fd).st_dev:
+                return False
+        except OSError:
+            return False
+        if self._directory is removed:
+            self._directory, self._staging_directory = found, None
+        return True
 
 
 def _version(status: os.stat_result, now_ns: int) -> Hashable | None:
@@ -318,14 +339,13 @@ def _is_removed(directory: Directory) -> bool:
 
 
 def _open_root(root: str, *, fsync: bool) -> Directory:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
         try:
-            return Directory(os.open(root, flags))
+            return Directory(os.open(root, _ROOT))
         except FileNotFoundError:
             present = _present_part(root)
             os.makedirs(root, mode=0o700, exist_ok=True)
-            directory = Directory(os.open(root, flags))
+            directory = Directory(os.open(root, _ROOT))
             if fsync:
                 _sync_between(present, os.path.dirname(root))
             return directory
