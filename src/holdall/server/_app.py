@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Background", "create_app"]
 
 _LAST_SECONDS = 10
-# Shorter than the usual timeout of a readiness probe.
+# A storage slower than this is of no use to clients.
 _READY_SECONDS = 5.0
 
 _log = logging.getLogger("holdall.server")
