@@ -325,3 +325,12 @@ class LeftoversInLocalTime(LocalBackend):
         for debris in super().debris():
             naive = dt.datetime.fromtimestamp(debris.modified_at, dt.UTC).replace(tzinfo=None)
             yield dataclasses.replace(debris, modified_at=naive.timestamp())
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversOfTheNextZone(LocalBackend):
+    """The time of a leftover by a clock that is an hour behind: old enough for a sweep as soon as it is written."""
+
+    def debris(self) -> Any:
+        for debris in super().debris():
+            yield dataclasses.replace(debris, modified_at=debris.modified_at - 3600)
