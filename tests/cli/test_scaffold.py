@@ -55,6 +55,15 @@ def test_generated_distribution_passes_the_suite_as_it_is(tmp_path, name, scheme
     assert ": CONFORMANT" in suite.stdout.splitlines()[-1]
 
 
+def test_generated_code_is_typed(tmp_path):
+    """An author who checks types strictly begins without an error, in the tests too."""
+    folder = write_plugin("demo", None, tmp_path)
+
+    types = program(folder, install(folder), "mypy", "--strict", f"--cache-dir={os.devnull}", "src", "tests")
+
+    assert types.returncode == 0, types.stdout
+
+
 def test_breaking_one_verb_is_told_with_what_to_do(tmp_path):
     """An author who lets ranges include their end reads which promise is broken and how to mend it."""
     folder = write_plugin("demo", None, tmp_path)

@@ -14,6 +14,7 @@ import pytest
 from tests.conformance.mutants._base import MemoryBackend, Mutant, MutantTarget, StagedWrapper
 from tests.conformance.mutants.capabilities import Lagging
 from tests.conformance.mutants.errors import DeniesRaw, _Private
+from tests.conformance.mutants.errors_failures import Connected
 from tests.conformance.mutants.listing import EmptyIsAnError
 
 from holdall.backend import Capability, Limits
@@ -206,6 +207,14 @@ def test_a_refusal_of_the_storage_is_access_denied():
 
     assert _texts(report) == []
     assert [f.id for f in report.of("held")] == ["errors.permission_is_not_missing"]
+
+
+def test_a_client_that_connects_anew_holds(tmp_path):
+    """A broken connection may fail what is asked over it; asking again is enough."""
+    report = run(_target(Connected, f"file://{tmp_path}?fsync=false"), only=["errors.failure_is_not_missing"])
+
+    assert _texts(report) == []
+    assert [f.id for f in report.of("held")] == ["errors.failure_is_not_missing"]
 
 
 def test_raw_access_that_cannot_deny_leaves_the_check_unchecked(tmp_path, monkeypatch):

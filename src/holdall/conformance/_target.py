@@ -40,7 +40,7 @@ class RawAccess(Protocol):
         raise _not_offered("write_meta")
 
     def truncate(self, file_id: str, size: int) -> None:
-        """Cut the entry's bytes to `size`."""
+        """Cut the entry's bytes to `size`. If they are stored in chunks, remove all that follow, too."""
         raise _not_offered("truncate")
 
     def drop_data(self, file_id: str) -> None:

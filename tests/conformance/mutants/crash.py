@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import datetime as dt
 import os
 import shutil
 import time
+import types
 from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, mutant
@@ -30,6 +32,39 @@ class PublishesMetadataFirst(DiskMutant):
     """The metadata is there a moment before the data."""
 
     staged = _MetadataFirst
+
+
+# A client library whose calls no profile function sees: those of ctypes are none of C to Python.
+_LIBC = ctypes.CDLL(None)
+_CLIENT: Any = types.ModuleType("compiled_client")
+vars(_CLIENT).update(c_mkdir=_LIBC.mkdir, c_rename=_LIBC.rename)
+exec(  # so that its functions are of another package than ours
+    """
+def mkdir(path):
+    c_mkdir(path, 0o700)
+def rename(old, new):
+    c_rename(old, new)
+""",
+    vars(_CLIENT),
+)
+
+
+class _TwoStatements(PlainStagedFile):
+    def publish(self, meta: bytes) -> None:
+        self.data.close()
+        self.write_meta(self.folder, meta)
+        folder, final = self.folder.encode(), self.final.encode()
+        _CLIENT.mkdir(final)
+        _CLIENT.rename(folder + b"/meta.json", final + b"/meta.json")
+        _CLIENT.rename(folder + b"/data.bin", final + b"/data.bin")
+        os.rmdir(self.folder)
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing")
+class CommitsEachStatement(DiskMutant):
+    """Two statements of a compiled client, without a transaction around them."""
+
+    staged = _TwoStatements
 
 
 class _InPlace(PlainStagedFile):
@@ -290,3 +325,12 @@ class LeftoversInLocalTime(LocalBackend):
         for debris in super().debris():
             naive = dt.datetime.fromtimestamp(debris.modified_at, dt.UTC).replace(tzinfo=None)
             yield dataclasses.replace(debris, modified_at=naive.timestamp())
+
+
+@mutant("crash.create_killed_anywhere_is_all_or_nothing", "crash.delete_killed_anywhere_is_all_or_nothing")
+class LeftoversOfTheNextZone(LocalBackend):
+    """The time of a leftover by a clock that is an hour behind: old enough for a sweep as soon as it is written."""
+
+    def debris(self) -> Any:
+        for debris in super().debris():
+            yield dataclasses.replace(debris, modified_at=debris.modified_at - 3600)

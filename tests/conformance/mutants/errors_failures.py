@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from tests.conformance.mutants._base import LocalBackend, mutant
 
-from holdall.errors import FileNotFound, HoldallError
+from holdall.errors import FileNotFound, HoldallError, StorageUnavailable
+
+# What clients connect to: datagrams need nobody who accepts, or answers.
+SERVER = socket.socket(type=socket.SOCK_DGRAM)
+SERVER.bind(("127.0.0.1", 0))
 
 
 class _Hides(LocalBackend):
@@ -80,3 +85,56 @@ class FailedRemoveIsDone(LocalBackend):
             raise
         except OSError:
             return
+
+
+class Connected(LocalBackend):
+    """Asks over a connection, which it opens anew if it broke."""
+
+    connection: socket.socket | None = None
+
+    def reach(self) -> None:
+        if self.connection is None:
+            self.connection = socket.socket(type=socket.SOCK_DGRAM)
+            self.connection.connect(SERVER.getsockname())
+        try:
+            self.connection.send(b"?")
+        except OSError as error:
+            self.lost(error)
+
+    def lost(self, error: OSError) -> None:
+        self.close_connection()
+        raise StorageUnavailable(f"the connection broke: {error}") from error
+
+    def close_connection(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+    def read_meta(self, file_id: str) -> bytes:
+        self.reach()
+        return super().read_meta(file_id)
+
+    def close(self) -> None:
+        self.close_connection()
+        super().close()
+
+
+@mutant("errors.failure_is_not_missing")
+class BrokenConnectionIsAbsence(Connected):
+    """Whatever the server does not answer is not there; all that is asked goes over a connection that is open."""
+
+    def lost(self, error: OSError) -> None:
+        self.close_connection()
+        raise FileNotFound(f"the connection broke: {error}")
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        self.reach()
+        return super().open_data(file_id, start, stop)
+
+
+@mutant("errors.failure_is_not_missing")
+class KeepsBrokenConnection(Connected):
+    """Connects when it is opened, and never again."""
+
+    def lost(self, error: OSError) -> None:
+        raise StorageUnavailable(f"the connection broke: {error}") from error

@@ -13,7 +13,9 @@ from holdall.errors import FileNotFound
 
 @check("errors.failure_is_not_missing", needs=Capability.SHARED)
 def failure_is_not_missing(kit: Kit) -> None:
-    """Another process, which may open no file and no connection more, reads, lists and deletes."""
+    """Another process, whose connections break, and which may open no file and no connection more, reads, lists and
+    deletes; once it may again, it reads.
+    """
     warm, cold = kit.put(b"was read before"), kit.put(b"is there")
     content = b"is there".hex()
     kit.settle()
@@ -30,13 +32,18 @@ def failure_is_not_missing(kit: Kit) -> None:
         outcome = nursery.one("read_without_descriptors", kit.url, warm=warm.id, file_id=cold.id)
     if outcome.error:
         raise NotChecked(f"a process without descriptors gave no answer: {outcome.error}")
-    for answer in outcome.said:
-        did = f"{answer['way']} of a file that is there, in a process that can open no file more"
+    answers = [answer for answer in outcome.said if "way" in answer]
+    for answer in answers:
+        did = f"{answer['way']} of a file that is there, in a process that can open no file and no connection more"
         if "FileNotFoundError" in answer.get("types", ()):
             raise broken(did, "what is there, or an error that is not FileNotFound", answer["raised"])
         if "value" in answer and answer["way"] in right:
             expect(answer["value"], right[answer["way"]], did)
         if "value" in answer and answer["way"] == "backend.remove":
             expect_error(FileNotFound, f"{did} returned; get", lambda: kit.open().get(cold.id))
-    if all("value" in answer for answer in outcome.said):
+    did = "break all connections, and let the process open none for a while; then get_content"
+    if (still := outcome.value("still")) is not None:
+        raise broken(f"{did}, {outcome.value('tries')} times", "the content, the last time at least", still)
+    expect(outcome.value("again"), b"was read before".hex(), did)
+    if all("value" in answer for answer in answers):
         raise NotChecked("it goes on without a descriptor more")
