@@ -267,7 +267,7 @@ class AsyncFiles:
         files: list[FileObject] = []
         try:
             files.extend(islice(self._files, _FILES_A_TIME))
-        except Exception as error:  # noqa: BLE001 - raised when its turn has come
+        except Exception as error:  # noqa: BLE001 - raised after the files before it
             self._failure = error
         self._fetched = iter(files)
 

@@ -106,7 +106,7 @@ class _Job(Generic[T]):
         try:
             with CancelScope(shield=certain):
                 await to_thread.run_sync(self._run, limiter=limiter)
-        except Exception as error:  # noqa: BLE001 - there may be no more threads; raised by take()
+        except Exception as error:  # noqa: BLE001 - such as no free thread; raised by take()
             self._error = error
         finally:
             self.ended.set()

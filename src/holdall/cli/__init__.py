@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with these arguments, by default those of the process. Returns the exit code."""
     try:
-        from holdall.cli._app import run  # noqa: PLC0415 - an interruption while loading is to be quiet, too
+        from holdall.cli._app import run  # noqa: PLC0415 - Ctrl-C while loading must be quiet, too
 
         return run(arguments)
     except KeyboardInterrupt:

@@ -149,7 +149,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # Shell completion ends the process itself.
         code = end.code
-    except Exception as error:  # noqa: BLE001 - the last place where it can be told in a sentence
+    except Exception as error:  # noqa: BLE001 - reported as a message here
         if not _is_usage_error(error):
             code = _errors.report(error, debug="--debug" in given)
             _errors.silence()
@@ -169,7 +169,7 @@ def _open_closed_streams() -> None:
     os.close(fd)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
 
 
 def _buffer_stdout() -> None:

@@ -195,5 +195,5 @@ def progress(what: str, total_bytes: int | None = None) -> Iterator[Callable[[in
         yield lambda count: bar.advance(task, count)
 
 
-def _no_progress(count: int) -> None:  # noqa: ARG001 - the shape of a bar's function
+def _no_progress(count: int) -> None:  # noqa: ARG001 - the signature of progress functions
     return None

@@ -76,7 +76,7 @@ def serve_together(service: Service, listener: socket.socket, workers: int, told
     told += f", with {workers} workers"
     with contextlib.ExitStack() as stack:
         variables: Mapping[str, str] = {}
-        on_end: Callable[[int], None] = lambda _: None  # noqa: E731 - the other one is partial
+        on_end: Callable[[int], None] = lambda _: None  # noqa: E731 - the alternative is a partial
         if service.metrics_port is not None:
             from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 

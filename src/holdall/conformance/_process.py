@@ -151,7 +151,7 @@ def _spawn(open_store: Open, order: dict[str, Any], gate_in: int, gate_out: int)
 
 
 def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
-    from holdall.conformance import _tasks  # noqa: PLC0415 - it is for children only
+    from holdall.conformance import _tasks  # noqa: PLC0415 - only children need it
 
     def say(**message: Any) -> None:
         os.write(said_out, json.dumps(message).encode() + b"\n")
@@ -159,7 +159,7 @@ def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
     try:
         with open_store(order["url"]) as store:
             getattr(_tasks, order["task"])(store, say, **order["arguments"])
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
+    except BaseException as error:  # noqa: BLE001 - any error is reported to the parent
         say(
             error=f"{type(error).__name__}: {error}",
             error_types=[c.__name__ for c in type(error).__mro__],
@@ -190,7 +190,7 @@ def _allow_tracing() -> None:
     """
     if sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415 - for this one call
+    import ctypes  # noqa: PLC0415 - used only here
 
     pr_set_ptracer, any_process = 0x59616D61, -1
     with contextlib.suppress(OSError, AttributeError):

@@ -187,7 +187,7 @@ def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]
         return {"status": "broken", "empty": str(error)}
     except Broken as error:
         return {"status": "broken", "did": error.did, "expected": error.expected, "saw": error.saw}
-    except BaseException as error:  # noqa: BLE001 - whatever a backend throws is a finding, not the suite's end
+    except BaseException as error:  # noqa: BLE001 - any error of a backend is a finding
         return _unexpected(error, check, kit)
     finally:
         kit.close()

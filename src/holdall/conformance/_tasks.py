@@ -97,7 +97,7 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
             _break_connections(soft)
             try:
                 answers.append({"way": way, "value": call()})
-            except Exception as error:  # noqa: BLE001 - which it is, the parent is told
+            except Exception as error:  # noqa: BLE001 - any error is reported to the parent
                 types = [c.__name__ for c in type(error).__mro__]
                 answers.append({"way": way, "raised": f"{type(error).__name__}: {error}", "types": types})
     finally:
@@ -127,7 +127,7 @@ def _read_again(store: FileStore, say: Say, file_id: str) -> None:
     for _ in range(_TRIES):
         try:
             content = store.get_content(file_id)
-        except Exception as error:  # noqa: BLE001 - which it is, the parent is told
+        except Exception as error:  # noqa: BLE001 - any error is reported to the parent
             raised = error
             time.sleep(_PAUSE_SECONDS)
         else:

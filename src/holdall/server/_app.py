@@ -125,7 +125,7 @@ def create_app(
 async def _alone(task: Background, stores: Stores) -> None:
     try:
         await task(stores)
-    except Exception:  # noqa: BLE001 - whatever it is, the application continues
+    except Exception:  # noqa: BLE001 - the application must continue
         # A server would not exit because a lifespan fails after startup: it would continue, without a storage.
         _log.exception("a task in the background has ended: %r", task)
 
@@ -153,7 +153,7 @@ def _health(stores: Stores) -> APIRouter:
         except TimeoutError:
             late = f"cannot tell whether the storage is there: no answer within {_READY_SECONDS:g} seconds"
             return respond(request, holdall.StorageUnavailable(late))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the storage is not ready
+        except Exception as error:  # noqa: BLE001 - after any error, the storage is not ready
             return respond(request, holdall.StorageUnavailable(str(error)))
         return json_response({"status": "ok"})
 

@@ -100,7 +100,7 @@ def _translated(error: Exception, file_id: str) -> APIError:
     return APIError(500, "The server had an error while processing your request.")
 
 
-def _of_the_store(error: HoldallError, file_id: str) -> APIError:  # noqa: PLR0911 - a table
+def _of_the_store(error: HoldallError, file_id: str) -> APIError:  # noqa: PLR0911 - one case for each error
     match error:
         case FileNotFound():
             return not_found("File", error.file_id or file_id, "id")

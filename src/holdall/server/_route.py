@@ -81,7 +81,7 @@ class FilesRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 return await inner(request)
-            except Exception as error:  # noqa: BLE001 - told in the envelope, and logged
+            except Exception as error:  # noqa: BLE001 - reported in the envelope, and logged
                 return respond(request, error)
 
         return handler

@@ -101,7 +101,7 @@ class Sweeper:
         try:
             async with stores.apart(tenant) as store:
                 report = await store.sweep(older_than=self._older_than)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next store has its turn
+        except Exception as error:  # noqa: BLE001 - the next store must still be swept
             self._tell(what, tenant, error)
         else:
             self._tell(what, tenant, None)

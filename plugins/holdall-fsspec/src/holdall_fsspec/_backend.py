@@ -159,7 +159,7 @@ class FsspecBackend(Backend):
                     fs.rm_file(place.path(file_id, DATA))
                 if place.directories:
                     fs.rmdir(place.path(file_id))
-            except Exception:  # noqa: BLE001 - the entry is gone, whatever becomes of its bytes
+            except Exception:  # noqa: BLE001 - the entry is deleted in any case
                 _log.info("what is left of %s, which was deleted, is for sweep", file_id, exc_info=True)
 
     def debris(self) -> Iterator[Debris]:

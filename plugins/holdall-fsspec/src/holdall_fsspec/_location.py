@@ -47,7 +47,7 @@ def _path(protocol: Protocol, url: StoreURL) -> str:
         what = "bucket" if protocol.buckets else "place"
         raise InvalidStoreURL(f"{url.scheme}:// names no {what}; write {url.scheme}://{what}/prefix")
     # adlfs parses a path as a URL, and would store files under a path truncated at "?" or "#".
-    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - it has no other
+    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - no public method
         raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would read this as a different path; leave out ? and #")
     return f"{protocol.cls.root_marker}{path}"
 
@@ -75,7 +75,7 @@ def _authority(protocol: Protocol, url: StoreURL, options: FsspecOptions) -> dic
 
 
 def _host_is_optional(protocol: Protocol) -> bool:
-    import inspect  # noqa: PLC0415 - for this one question
+    import inspect  # noqa: PLC0415 - used only here
 
     host = inspect.signature(protocol.cls.__init__).parameters["host"]
     return host.default is not host.empty

@@ -63,7 +63,7 @@ class Place:
         elif self.directories and self.root:
             try:
                 fs.makedirs(self.root, exist_ok=True)
-            except Exception:  # noqa: BLE001 - which one it is depends on the filesystem
+            except Exception:  # noqa: BLE001 - the type depends on the filesystem
                 # Some filesystems check first, and fail if another worker creates the directory in between; a failure
                 # may also come from a parent directory that was created in the meantime. So this is tried once more.
                 if self.info(fs, self.root) is None:

@@ -150,5 +150,5 @@ def _disconnect(fs: AbstractFileSystem) -> None:
                     fsspec.asyn.sync(fs.loop, close, timeout=_CLOSE_SECONDS)
                 else:
                     close()
-            except Exception:  # noqa: BLE001 - it is of no use any more, whatever it says
+            except Exception:  # noqa: BLE001 - it is not used any more
                 _log.debug("could not close a connection of %s", type(fs).__name__, exc_info=True)

@@ -122,7 +122,7 @@ class _Work:
         for name, directory in pending:
             try:
                 erase(name, directory.fd)
-            except Exception:  # noqa: BLE001 - whatever it is, the others are to be erased
+            except Exception:  # noqa: BLE001 - the others must still be erased
                 _log.warning("could not give back the space of %s yet; sweep will", name, exc_info=True)
 
     def _erase_after_a_pause(self) -> None:

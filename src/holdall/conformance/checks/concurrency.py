@@ -110,7 +110,7 @@ def creates_all_survive(kit: Kit) -> None:
 
 def _all_begin(kit: Kit) -> None:
     """A location that was never opened before, as a program with many workers finds it."""
-    kit.store  # noqa: B018 - the check's own location comes first
+    kit.store  # noqa: B018 - creates the check's own location first
     url = kit.adopt(kit.target.fresh())
     did = f"open a new location on {THREADS} threads, and create a file on each"
     results = together(THREADS, lambda n: kit.put(b"%d" % n, store=kit.open(url)).id)
@@ -215,7 +215,7 @@ def _processes_race(kit: Kit) -> None:
 @check("concurrent.processes_create", needs=Capability.SHARED)
 def processes_create(kit: Kit) -> None:
     """Four processes start at the same moment and create eight files each."""
-    kit.store  # noqa: B018 - the location exists before the processes open it
+    kit.store  # noqa: B018 - creates the location before the processes open it
     with Nursery(kit.target) as nursery:
         outcomes = nursery.run("create", kit.url, copies=4, count=8, size=30_000)
     stored = []

@@ -175,7 +175,7 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     data = kit.noise(SIZE)
     known = {kit.put(content).id: content for content in (b"was there before", b"")}
     left = _Leftovers(kit)
-    new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a name for what is repeated
+    new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a short helper
     with Nursery(kit.target) as nursery:
         points = _points(nursery.one("delete_killed", kit.url, at=0, file_id=new()), "delete")
         for at in points:
@@ -217,7 +217,7 @@ def _whole_or_gone(kit: Kit, file_id: str, data: bytes, did: str) -> bool:
 @check("crash.acknowledged_create_is_there", needs=OUTLIVING)
 def acknowledged_create_is_there(kit: Kit) -> None:
     """Killed right after create has returned, with small and large files."""
-    kit.store  # noqa: B018 - the location exists before the processes open it
+    kit.store  # noqa: B018 - creates the location before the processes open it
     with Nursery(kit.target) as nursery:
         for size in filter(kit.fits, (0, 100, 70_000, 3_000_000)):
             outcome = nursery.one("create_and_die", kit.url, size=size)
