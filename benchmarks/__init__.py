@@ -1,3 +1,1 @@
-"""Benchmarks of holdall, compared with other libraries and with plain system calls in the same run. `make bench` runs
-them.
-"""
+"""Benchmarks of holdall, compared with other libraries and plain system calls in the same run; see `make bench`."""

@@ -20,9 +20,7 @@ _TESTS = Path(__file__).parents[1] / "plugins" / "holdall-obstore" / "tests" / "
 
 
 def load() -> Any:
-    """The test module that starts SeaweedFS and the proxy that counts requests. Raises `ImportError` if a library is
-    missing.
-    """
+    """The test module that starts SeaweedFS and the counting proxy. Raises `ImportError` if a library is missing."""
     spec = importlib.util.spec_from_file_location("holdall_bench_servers", _TESTS)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {_TESTS.name}")

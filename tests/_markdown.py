@@ -110,9 +110,7 @@ def _write(block: Block, folder: Path) -> None:
 
 
 def _install(shell: Shell) -> None:
-    """A replacement for `pip install -e .`, which downloads build requirements: puts code and metadata on Python's
-    path.
-    """
+    """A replacement for `pip install -e .`, which needs the network: puts code and metadata on Python's path."""
     folder = shell.where()
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     name, version = project["name"], project["version"]

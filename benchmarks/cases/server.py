@@ -1,6 +1,4 @@
-"""`holdall serve`, compared with the store that it serves, and with a server that does nothing for the
-same requests.
-"""
+"""`holdall serve`, compared with the store that it serves, and with a server that does nothing for these requests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Error translation around calls to a backend: every error becomes a holdall error that names the operation and the
-file.
-"""
+"""Error translation around calls to a backend: every error becomes a holdall error that names operation and file."""
 
 from __future__ import annotations
 

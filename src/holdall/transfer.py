@@ -234,9 +234,7 @@ class _Copy:
         return there is not None and digest is not None and not self._difference(file, meta, there, digest)
 
     def _difference(self, file: FileObject, meta: bytes, there: bytes, digest: str) -> str | None:
-        """How an intact entry of the target with this metadata and SHA-256 differs from the file; None
-        if it does not.
-        """
+        """How an intact entry of the target with this metadata and SHA-256 differs from the file; None if equal."""
         if not _same_document(meta, there):
             return "metadata"
         return None if digest == (file.sha256 or self._source_digest(file)) else "bytes"

@@ -1,6 +1,4 @@
-"""A TCP proxy in front of an S3 server that breaks connections, does not respond, or responds in place
-of the server.
-"""
+"""A TCP proxy for an S3 server that breaks connections, does not respond, or responds in place of the server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Servers that cannot be installed by pip alone, on loopback: Ceph's S3 gateway, Azurite, a Google
-emulator, OpenSSH.
-"""
+"""Servers that pip alone cannot install, on loopback: Ceph's S3 gateway, Azurite, a Google emulator, OpenSSH."""
 
 from __future__ import annotations
 

@@ -91,9 +91,7 @@ class _Job(Generic[T]):
         return bool(self._result)
 
     def take(self) -> T:
-        """The result, or raises the exception. Once: neither is kept, to avoid a reference cycle through
-        the traceback.
-        """
+        """The result, or raises the exception. Once: keeping it would cause a reference cycle with the traceback."""
         if self._result:
             return self._result.pop()
         error, self._error = self._error, None

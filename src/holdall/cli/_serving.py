@@ -54,9 +54,7 @@ def address(listener: socket.socket) -> str:
 
 
 def serve_alone(service: Service, listener: socket.socket, told: str) -> bool:
-    """Serve in this process until told to stop. Returns False if it could not start. `told` is logged
-    once it listens.
-    """
+    """Serve in this process until told to stop. Returns False if it could not start. Logs `told` once it listens."""
     with contextlib.ExitStack() as stack:
         metrics = None
         if service.metrics_port is not None:

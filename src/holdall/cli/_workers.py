@@ -30,9 +30,7 @@ _log = logging.getLogger("holdall.server")
 
 
 class Workers:
-    """The processes of a service. They get their settings on standard input, so that no secret is in
-    their arguments.
-    """
+    """The processes of a service. They get their settings on standard input, so no secret is in their arguments."""
 
     def __init__(
         self,
@@ -43,8 +41,8 @@ class Workers:
         variables: Mapping[str, str] | None = None,
         on_end: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`variables` are added to the environment of each. `on_end` is called with the id of each process that has
-        ended.
+        """`variables` are added to the environment of each. `on_end` is called with the id of a process
+        that has ended.
         """
         self._service = service
         self._listener = listener

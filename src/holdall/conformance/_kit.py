@@ -213,9 +213,7 @@ class Kit:
         return url
 
     def open(self, url: str | None = None, *, remembering: bool = False) -> FileStore:
-        """A new handle, closed at the end of the check. Without `remembering`, it caches nothing and asks the backend
-        each time.
-        """
+        """A new handle, closed at the end of the check. Caches metadata only if it is to be `remembering`."""
         store = self.target.open(url or self.url)
         if not remembering:
             store.remember = 0

@@ -120,9 +120,7 @@ def _fork(open_store: Open) -> tuple[int, TextIO, TextIO]:
 
 
 def serve(open_store: Open, orders: TextIO, answers: TextIO) -> None:
-    """The main loop of a nursery: for each line of JSON, run children and write a line of JSON, until
-    the input ends.
-    """
+    """The main loop of a nursery: for each line of JSON, run children and write a line of JSON."""
     _allow_tracing()
     for line in orders:
         order = json.loads(line)
@@ -185,9 +183,7 @@ def _wait(pid: int, pipe: int) -> dict[str, Any]:
 
 
 def _allow_tracing() -> None:
-    """Let any process of this user trace this one, so that strace can attach where the kernel restricts
-    it (prctl(2)).
-    """
+    """Let any process of this user trace this one, so that strace can attach despite restrictions (prctl(2))."""
     if sys.platform != "linux":
         return
     import ctypes  # noqa: PLC0415 - used only here

@@ -69,9 +69,7 @@ _NOTHING = Capability(0)
 
 
 def check(check_id: str, *, needs: Capability = _NOTHING) -> Callable[[Callable[[Kit], None]], Callable[[Kit], None]]:
-    """Register a function as the check `check_id`. If the backend lacks a capability in `needs`, it is
-    *not declared*.
-    """
+    """Register a function as the check `check_id`. Without a capability in `needs`, it is *not declared*."""
 
     def register(function: Callable[[Kit], None]) -> Callable[[Kit], None]:
         if check_id in _registered:

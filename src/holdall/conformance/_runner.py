@@ -97,9 +97,7 @@ def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, .
 
 
 def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = LEVELS[-1]) -> list[Check]:
-    """The checks selected by these names, patterns and level, in order. Raises `InvalidRequest` if a
-    name matches none.
-    """
+    """The checks selected by these names, patterns and level, in order. `InvalidRequest` if a name matches none."""
     if level not in LEVELS:
         raise InvalidRequest(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
     checks = list(all_checks())

@@ -1,6 +1,4 @@
-"""Values that stores tend to get wrong: invalid ids, names, numbers, texts, metadata of a given size,
-newer documents.
-"""
+"""Values that stores tend to get wrong: invalid ids, names, numbers, texts, large metadata, newer documents."""
 
 from __future__ import annotations
 
@@ -94,6 +92,4 @@ FUTURES: dict[str, Any] = {
     "a new status": lambda d: _dumped({**d, "status": "processed"}),
     "64 KiB of new fields": lambda d: _dumped({**d, "new": "x" * 65_536}),
 }
-"""By description: functions that turn a metadata document, given as an object, into one that a newer
-version may write.
-"""
+"""By description: functions that turn a metadata document, as an object, into one that a newer version may write."""

@@ -74,9 +74,7 @@ class Pattern:
 
     @staticmethod
     def bytes_at(start: int, count: int) -> bytes:
-        """The bytes of the pattern at a position: each group of 8 bytes contains its own index, so no two positions are
-        alike.
-        """
+        """The bytes of the pattern at a position: every 8 bytes contain their own index, so all positions differ."""
         first = start // 8
         words = b"".join(n.to_bytes(8, "big") for n in range(first, (start + count + 7) // 8))
         return words[start - first * 8 :][:count]

@@ -41,9 +41,7 @@ class Trace:
 
 @contextmanager
 def traced(nursery: Nursery, *expressions: str) -> Iterator[Trace]:
-    """Trace the nursery and its children; `expressions` are those of strace's `-e`. Raises `NotChecked` if that is not
-    possible.
-    """
+    """Trace the nursery and its children; `expressions` are those of strace's `-e`. `NotChecked` if not possible."""
     program = shutil.which("strace")
     if program is None:
         raise NotChecked("no strace")

@@ -107,9 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def url_of(config: pytest.Config) -> str:
-    """The URL of the command line. Raises a usage error if the store cannot be opened, which is not a
-    broken promise.
-    """
+    """The URL of the command line. A store that cannot be opened is a usage error, not a broken promise."""
     from holdall.conformance._kit import Settings  # noqa: PLC0415 - only when the suite runs
     from holdall.conformance._runner import describe  # noqa: PLC0415
     from holdall.conformance._target import Target  # noqa: PLC0415

@@ -88,9 +88,7 @@ class Uploads:
     """The uploads to one store."""
 
     def __init__(self, files: AsyncFileStore, uploads: AsyncFileStore, *, most: int | None = None) -> None:
-        """`most` limits the size of an upload. The default is the store's own limit, if that was configured, or that of
-        the API.
-        """
+        """`most` limits the size of an upload; by default the store's own limit, if configured, or that of the API."""
         self._files = files
         self._uploads = uploads
         own = None if files.max_bytes == DEFAULT_MAX_BYTES else files.max_bytes

@@ -214,9 +214,7 @@ def _date(text: str | None) -> float | None:
 
 
 def _ranged(text: str, size: int) -> Plan | None:
-    """The requested range. None means to send the whole file: for several ranges, or for an invalid or
-    non-byte range.
-    """
+    """The requested range. None: send the whole file, as for several ranges, or an invalid or non-byte range."""
     match = _RANGE(text)
     if match is None or not (match[1] or match[2]):
         return None

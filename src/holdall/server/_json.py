@@ -46,9 +46,7 @@ def described(model: type[BaseModel], **more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(schema: Any, parts: dict[str, Any]) -> Any:
-    """The schema with references replaced by their definitions, since it is embedded in a document that does not
-    contain these.
-    """
+    """The schema with its references replaced by the definitions, which the document does not contain."""
     if isinstance(schema, list):
         return [_whole(item, parts) for item in schema]
     if not isinstance(schema, dict):

@@ -130,9 +130,7 @@ class Ledger:
         raise QuotaExceeded("cannot create: the quota of this tenant is used up; delete files, or raise the quota")
 
     def _take(self, file_id: str, size: _Size, quota: Quota, *, last: bool = False) -> bool:
-        """Whether there was room. If not and `last` is set, the reservation of the upload is released, because it will
-        fail.
-        """
+        """Whether there was room. If not and `last` is set, releases the upload's reservation, because it will fail."""
         with self._lock:
             free = file_id in self._covered
             files = self._files + size.files + sum(pending.files for pending in self._pending.values())

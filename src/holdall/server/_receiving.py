@@ -111,9 +111,7 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
 
 
 def check_length(request: Request, most: int, param: str) -> None:
-    """Refuse a body whose declared length is too large, before reading it. A body without a length is limited while it
-    is read.
-    """
+    """Refuse a body whose declared length is too large. A body without a length is limited while it is read."""
     length = request.headers.get("content-length", "")
     # No file has a size of more than 18 digits, and Python refuses to parse very long numbers.
     if length.isdecimal() and (len(length) > 18 or int(length) > most + _FORM_BYTES):

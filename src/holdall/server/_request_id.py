@@ -1,6 +1,4 @@
-"""The id of a request: the client's own if it is well-formed. It is in every response, and in log records of the
-request.
-"""
+"""The id of a request: the client's own if it is well-formed. It is in every response, and in log records."""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ class Fault:
     error: BaseException
     """The exception that is raised, this very object; may be a `KeyboardInterrupt`."""
     nth: int = 1
-    """The number of the call of this verb, counted from 1 across all threads, staged files and streams
-    of the wrapper.
-    """
+    """The number of the call of this verb, counted from 1 over all threads, staged files and streams."""
     times: int | None = 1
     """How many calls fail, from the `nth` on; None: all of them."""
     when: Literal["before", "after"] = "before"

@@ -28,9 +28,7 @@ class Names:
         self._mentioned = re.compile(rf"(?<![\w/-]){re.escape(self._start)}")
 
     def inside(self, file_id: str) -> str:
-        """The id in the storage. Raises `FileNotFound` if that would be too long for an id: there can be
-        no such entry.
-        """
+        """The id in the storage. Raises `FileNotFound` if it would be too long: then there is no such entry."""
         inside = self._start + file_id[len(PREFIX) :]
         if not is_valid(inside):
             raise FileNotFound(f"there is no file {file_id}: with its prefix the id is too long", file_id=file_id)
@@ -42,9 +40,7 @@ class Names:
         return outside if inside.startswith(self._start) and is_valid(outside) else None
 
     def between(self, after: str | None, before: str | None) -> tuple[str, str]:
-        """The bounds in the storage. A bound need not be an id: one without the start of an id lies before or after all
-        ids.
-        """
+        """The bounds in the storage. A bound need not be an id; it may also lie before or after all ids."""
         lower, upper = self._start, self._end
         if after is not None and after > PREFIX:
             lower = self._start + after[len(PREFIX) :] if after.startswith(PREFIX) else self._end

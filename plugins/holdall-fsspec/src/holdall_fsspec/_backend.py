@@ -163,8 +163,8 @@ class FsspecBackend(Backend):
                 _log.info("what is left of %s, which was deleted, is for sweep", file_id, exc_info=True)
 
     def debris(self) -> Iterator[Debris]:
-        """See `Backend`. Parts of interrupted uploads to an object store are not found: use a lifecycle rule to remove
-        them.
+        """See `Backend`. Parts of interrupted uploads to an object store are not found; a lifecycle rule
+        removes them.
         """
         place = self._place
         with place.border("sweep"), place.pool.use() as fs:
@@ -197,9 +197,7 @@ class FsspecBackend(Backend):
             return None
 
     def _absent(self, fs: AbstractFileSystem, file_id: str) -> Exception:
-        """The error for an entry that was not found. If the location itself is missing, the entry's
-        state is unknown.
-        """
+        """The error for an entry that was not found. If the location itself is missing, its state is unknown."""
         if self._place.root_is_absent(fs):
             return self._place.border.gone("read", file_id)
         return absent(file_id)

@@ -1,6 +1,4 @@
-"""Translation of client library exceptions to holdall's errors. An `OSError` with a number passes: holdall translates
-it.
-"""
+"""Translation of client exceptions to holdall's errors. An `OSError` with a number passes: holdall translates it."""
 
 from __future__ import annotations
 

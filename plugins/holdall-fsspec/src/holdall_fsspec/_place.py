@@ -134,9 +134,7 @@ class Place:
         return bool(fs.islink(self.path(file_id)) or fs.islink(self.path(file_id, name)))
 
     def names(self, fs: AbstractFileSystem, path: str) -> list[dict[str, Any]]:
-        """Everything directly below a path, each with its `name`, `size` and `type`; empty if the path
-        does not exist.
-        """
+        """Everything directly below a path, each with its `name`, `size` and `type`; empty if the path is absent."""
         try:
             found: list[dict[str, Any]] = fs.ls(path, detail=True)
         except FileNotFoundError:

@@ -1,6 +1,4 @@
-"""Instances of a filesystem: safe with threads and forks, whatever the filesystem itself supports, and
-without caches.
-"""
+"""Instances of a filesystem: safe with threads and forks, whatever the filesystem supports, and without caches."""
 
 from __future__ import annotations
 

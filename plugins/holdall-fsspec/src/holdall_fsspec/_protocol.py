@@ -1,6 +1,4 @@
-"""Properties of an fsspec protocol: its class, its addressing, how it commits, and which promises can be
-made for it.
-"""
+"""Properties of an fsspec protocol: its class, its addressing, how it commits, and which promises hold for it."""
 
 from __future__ import annotations
 

@@ -45,9 +45,7 @@ class ObstoreBackend(Backend):
     """Entries in `store` below `prefix`. Subclasses implement the differences between kinds of stores."""
 
     conditional = True
-    """Whether the server supports storing an object only if it is absent; set to False once it has
-    reported otherwise.
-    """
+    """Whether the server supports storing an object only if it is absent; False once it has reported otherwise."""
 
     def __init__(
         self,

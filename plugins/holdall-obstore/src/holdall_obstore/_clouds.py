@@ -197,9 +197,7 @@ class GoogleBackend(CloudBackend):
 
 
 class AzureBackend(CloudBackend):
-    """`az+obstore://container/prefix`. Credentials: `AZURE_STORAGE_ACCOUNT_KEY` and related variables,
-    or the options.
-    """
+    """`az+obstore://container/prefix`. Credentials: `AZURE_STORAGE_ACCOUNT_KEY` and similar, or the options."""
 
     class Options(CloudOptions):
         """Options of `az+obstore://`."""

@@ -51,9 +51,7 @@ class Pending(Generic[T]):
         self._task.add_done_callback(lambda _: self._done.set())
 
     def result(self) -> T:
-        """The coroutine's result or exception. If the wait is interrupted (Ctrl-C), the coroutine is
-        cancelled first.
-        """
+        """The coroutine's result or exception. If the wait is interrupted (Ctrl-C), the coroutine is cancelled."""
         if self._pid != os.getpid():
             # The event loop that would finish it exists only in the parent; the wait would never end.
             raise StorageError("cannot continue what the parent process began; begin it again in this process")
@@ -232,9 +230,7 @@ class Client:
 async def _unless_stalled(
     call: Coroutine[Any, Any, dict[str, Any]], body: io.BytesIO, seconds: float, endpoint: str
 ) -> dict[str, Any]:
-    """The response, unless the server accepts no data of the body for this long: no timeout of the
-    client covers that.
-    """
+    """The response, unless the server accepts no data of the body for this long, which no client timeout covers."""
     task = asyncio.ensure_future(call)
     end, before = body.getbuffer().nbytes, -1
     try:

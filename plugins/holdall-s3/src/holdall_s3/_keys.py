@@ -25,9 +25,7 @@ class Keys:
 
     @classmethod
     def below(cls, path: str) -> Keys:
-        """The keys below a URL's path. Raises `InvalidStoreURL` for a prefix that other tools would normalize to
-        another.
-        """
+        """The keys below a URL's path. Raises `InvalidStoreURL` for a prefix that other tools would normalize."""
         prefix = path.strip("/")
         segments = prefix.split("/")
         if prefix and any(segment in {"", ".", ".."} for segment in segments):

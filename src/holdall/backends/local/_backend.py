@@ -302,9 +302,7 @@ class LocalBackend(Backend):
         erase(file_id, root.fd)
 
     def _absent(self, file_id: str, root: Directory) -> FileNotFound | StorageError:
-        """The error for an entry that was not found. If the root was removed, it is `StorageError`: the file's fate is
-        unknown.
-        """
+        """The error for an entry that was not found; `StorageError` if the root was removed."""
         if _is_removed(root):
             return self._gone(root)
         return FileNotFound(f"there is no file {file_id}", file_id=file_id)

@@ -54,9 +54,7 @@ def find(root_fd: int) -> Iterator[Debris]:
 
 
 def discard(debris: Debris, root_fd: int) -> None:
-    """Remove a leftover. One in the root is first moved to the staging directory, so that readers never see it
-    half-removed.
-    """
+    """Remove a leftover. One in the root is first moved to `.staging`, so that readers never see it half-removed."""
     if debris.name == STAGING:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(STAGING, dir_fd=root_fd)
@@ -77,9 +75,7 @@ def discard(debris: Debris, root_fd: int) -> None:
 
 
 def _without_metadata(root_fd: int) -> Iterator[Debris]:
-    """Entries without metadata: older writers of this layout created the directory in the root first,
-    then its files.
-    """
+    """Entries without metadata: older writers of this layout created the directory in the root before its files."""
     fd = open_directory(".", root_fd)
     try:
         names = os.listdir(fd)

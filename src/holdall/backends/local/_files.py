@@ -187,9 +187,7 @@ def erase(name: str, dir_fd: int) -> None:
 
 
 class DataStream(io.RawIOBase):
-    """The bytes `start` to `stop` of an open file; positions are relative to the start of the file. Owns the
-    descriptor.
-    """
+    """The bytes `start` to `stop` of an open file; positions count from the start of the file. Owns the descriptor."""
 
     def __init__(self, fd: int, start: int, stop: int | None) -> None:
         super().__init__()

@@ -19,9 +19,7 @@ _escaped = re.compile(r"\\([0-7]{3})").sub
 
 
 def is_on_this_machine(path: str, mounts: str = _MOUNTS) -> bool:
-    """Whether `path` is known to be on a local file system. False if that cannot be determined, as on systems other
-    than Linux.
-    """
+    """Whether `path` is known to be on a local file system. False if unknown, as on systems other than Linux."""
     path = os.path.realpath(path)
     longest, kind = "", ""
     try:

@@ -30,9 +30,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def _bind_openat2(flags: int) -> Callable[[int, bytes], int] | None:
-    """A function that opens a path relative to a descriptor with these flags, without following a link in any
-    component.
-    """
+    """A function that opens a path relative to a descriptor with these flags, following no link in any component."""
     if sys.platform != "linux" or platform.machine() == "alpha":
         return None
     syscall = ctypes.CDLL(None, use_errno=True).syscall

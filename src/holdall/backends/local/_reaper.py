@@ -89,9 +89,7 @@ class _Work:
         self._awaited = False
 
     def start(self) -> bool:
-        """Schedule the erasing of pending entries after the pause. The caller holds the lock. False if no thread is
-        available.
-        """
+        """Schedule the erasing of pending entries, with the lock held. Returns False if no thread is available."""
         if self._awaited:
             return True
         if self.executor is None:

@@ -194,9 +194,7 @@ class LocalStagedFile(StagedFile):
                 written += self._roomy(os.write, fd, view[written:])
 
     def _roomy(self, call: Callable[..., T], *args: Any) -> T:
-        """The result of the call, which is repeated once if the disk was full and `make_room` has not
-        been tried yet.
-        """
+        """The result of the call, repeated once if the disk was full and `make_room` has not been tried yet."""
         try:
             return call(*args)
         except OSError as error:
@@ -219,9 +217,7 @@ class LocalStagedFile(StagedFile):
             os.close(fd)
 
     def _unpublish(self) -> None:
-        """Undo a rename whose sync failed or was interrupted, because a write reported as failed must
-        not be visible.
-        """
+        """Undo a rename whose sync failed or was interrupted: a write reported as failed must not be visible."""
         # The entry with this id may belong to another writer that published first.
         try:
             there = os.stat(f"{self._file_id}/{DATA}", dir_fd=self._root.fd, follow_symlinks=False)

@@ -216,9 +216,7 @@ def declared_size_enforced(kit: Kit) -> None:
 
 @check("create.declared_checksum_enforced")
 def declared_checksum_enforced(kit: Kit) -> None:
-    """Of other data, of all but the last byte, of the first chunk only, with one digit changed; and malformed
-    checksums.
-    """
+    """Of other data, of all but the last byte, of the first chunk, with one digit changed; and malformed checksums."""
     stored = []
     for size in (0, 1, SIZE):
         data = kit.noise(size)
@@ -252,9 +250,7 @@ def declared_checksum_enforced(kit: Kit) -> None:
 
 @check("create.error_means_not_stored")
 def error_means_not_stored(kit: Kit) -> None:
-    """Every kind of failure, each followed by a create that succeeds; and the backend's own staging, discarded and
-    refused.
-    """
+    """Every kind of failure, each followed by a create that succeeds; and the backend's own staging."""
     files = [kit.put(b"was here before", filename="kept")]
     data = kit.noise(SIZE)
     attempts: dict[str, Callable[[], FileObject]] = {
@@ -328,9 +324,7 @@ def _whole(kit: Kit, file: FileObject, data: bytes, did: str) -> None:
 
 @check("create.limit_refused_while_streaming")
 def limit_refused_while_streaming(kit: Kit) -> None:
-    """An endless source; a single chunk that is far too large; one byte too many; and exactly the limit, which is
-    accepted.
-    """
+    """An endless source; a single chunk that is far too large; one byte too many; and exactly the limit."""
     source = _Bounded()
     did = f"create from an endless source, max_bytes={LIMIT}"
     expect_error(FileTooLarge, did, lambda: kit.put(source, "endless", max_bytes=LIMIT))

@@ -45,9 +45,7 @@ def roundtrip_boundary_sizes(kit: Kit) -> None:
 
 @check("content.large")
 def large(kit: Kit) -> None:
-    """8 MiB and a byte (64 MiB and a byte with large files), whole and in ranges at large offsets; then 10 MiB in one
-    chunk.
-    """
+    """8 MiB and a byte (64 MiB and a byte with large files), whole and in distant ranges; then 10 MiB in one chunk."""
     size = (64 if kit.settings.large else 8) * MIB + 1
     file = kit.put(Pattern(size))
     expect(file.bytes, size, f"create({size} bytes).bytes")
@@ -279,9 +277,7 @@ def _outside_memory(kit: Kit) -> None:
 
 @check("content.early_close_releases")
 def early_close_releases(kit: Kit) -> None:
-    """Twenty readers closed after a few bytes, twenty dropped unclosed; then other calls and handles, twenty times
-    each.
-    """
+    """Twenty readers closed after a few bytes, twenty dropped unclosed; then other calls and handles."""
     if not os.path.isdir("/proc/self/fd"):
         raise NotChecked("no /proc/self/fd")
     file = kit.put(kit.noise(2 * MIB))
@@ -341,9 +337,7 @@ def _descriptors_after(action: Callable[[], object]) -> int:
 
 @check("content.independent_readers")
 def independent_readers(kit: Kit) -> None:
-    """Two streams of one file and one of another, in turn, in steps that are not aligned with any buffer
-    and exceed it.
-    """
+    """Two streams of one file and one of another, in turn, in steps that are larger than buffers and not aligned."""
     step, turns = 50_021, 20
     a, b = kit.noise(MIB + MIB // 4), kit.noise(MIB + MIB // 4)
     first, second = kit.put(a), kit.put(b)

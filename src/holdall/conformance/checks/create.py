@@ -23,9 +23,7 @@ CLOCK_SKEW_SECONDS = 5
 
 @check("create.returns_complete_info")
 def returns_complete_info(kit: Kit) -> None:
-    """With every argument, with none, and with every purpose; compared with the arguments and with get through a new
-    handle.
-    """
+    """With every argument, with none, and with every purpose; compared with the arguments and with get."""
     data = kit.noise(5000)
     metadata = {"user": "ü-1", "tags": ["a", "b"], "n": 2**60}
     full = kit.store.create(

@@ -127,9 +127,7 @@ def only_that_one(kit: Kit) -> None:
 
 @check("delete.open_reader_defined")
 def open_reader_defined(kit: Kit) -> None:
-    """Readers at the start, in the middle, and one that seeks; the file is deleted, and another of the same size is
-    created.
-    """
+    """Readers at the start, in the middle, and one that seeks; the file is deleted, and another of its size created."""
     size = 2 * MIB
     for start, back in ((0, False), (100_000, False), (300_000, True)):
         data = kit.noise(size)

@@ -339,9 +339,7 @@ def foreign_entries_ignored(kit: Kit) -> None:
 
 
 def _is_a_strangers(name: str) -> bool:
-    """Whether no store could have created this: it is neither hidden, as a staging area may be, nor
-    named like an id.
-    """
+    """Whether no store could have created this: neither hidden, as a staging area may be, nor named like an id."""
     return not any(part.startswith((".", "file-")) for part in name.split("/"))
 
 

@@ -90,9 +90,7 @@ def json_roundtrip_types(kit: Kit) -> None:
 
 
 def _documents_are_opaque(kit: Kit) -> None:
-    """Equivalent JSON in other spellings, as other programs write it: stored verbatim, not reformatted
-    by the backend.
-    """
+    """Equivalent JSON in other spellings, as other programs write it: stored verbatim, without reformatting."""
     for n, spelling in enumerate((b"%s\n", b"\r\n%s\r\n\r\n", b"  %s\t")):
         file_id = f"file-document-{n}"
         meta = spelling % encode_meta(plant(kit.store, f"{file_id}-plain")).replace(b"-plain", b"")
@@ -328,9 +326,7 @@ def empty_vs_absent(kit: Kit) -> None:
 
 @check("metadata.unknown_future_fields_preserved_or_refused")
 def unknown_future_fields_preserved_or_refused(kit: Kit) -> None:
-    """Documents as a newer version may write them are put in place; they are read, listed, and still the same
-    afterwards.
-    """
+    """Documents as a newer version may write them are put in place; they are read, listed, and stay the same."""
     raw = kit.raw
     written = {}
     with raw_or_not_checked():

@@ -50,9 +50,7 @@ def _with(url: str, **options: str) -> str:
 
 @check("url.roundtrip")
 def roundtrip(kit: Kit) -> None:
-    """The store's URL, as text, opens a store on the same files, repeatedly. Locations next to and below it have
-    separate files.
-    """
+    """The store's URL, as text, opens a store on the same files. Locations next to and below it are separate."""
     file = kit.put(b"there")
     url = kit.store.url
     if url is None:
