@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+from functools import partial
 
 import anyio
 import pytest
-from tests.aio._fakes import Call, GatedBackend
+from anyio import to_thread
+from tests.aio._fakes import PATIENCE_SECONDS, Call, GatedBackend, ticks
 
 import holdall
 from holdall import FileStore, open_async_store
@@ -119,3 +121,29 @@ def test_a_store_may_serve_one_loop_after_another(tmp_path):
 
     assert ids == [file.id for file in store._store]
     anyio.run(store.close)
+
+
+def test_a_store_may_serve_several_loops_at_once(anyio_backend):
+    """A call that occupies the only thread in one loop keeps no other loop waiting, and each loop wakes its own tasks."""
+    backend = GatedBackend()
+    store = holdall.AsyncFileStore(holdall.FileStore(backend), max_threads=1)
+    gate = backend.gate("list_ids")
+
+    async def create():
+        with anyio.fail_after(PATIENCE_SECONDS):
+            async with anyio.create_task_group() as group:
+                for name in "ab":
+                    group.start_soon(partial(store.create, name, b"x", purpose="batch"))
+
+    async def use():
+        async with anyio.create_task_group() as group:
+            group.start_soon(store.list)
+            await gate.reached()
+            group.start_soon(store.list)
+            await ticks()
+            await to_thread.run_sync(partial(anyio.run, create, backend=anyio_backend))
+            gate.open()
+
+    anyio.run(use, backend=anyio_backend)
+
+    assert sorted(file.filename for file in store._store) == ["a", "b"]

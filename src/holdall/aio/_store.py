@@ -38,15 +38,15 @@ _QUICK_BYTES = 64 * 1024
 class AsyncFileStore:
     """A `FileStore` for asyncio and trio: the same methods with the same promises and errors, awaitable.
 
-    Calls run on at most `max_threads` worker threads of this store; further calls wait for a free one. Only calls that
-    take microseconds run on the event loop itself: see `FileStore.is_quick`.
+    Calls run on at most `max_threads` worker threads of this store for each event loop; further calls wait for a free
+    one. Only calls that take microseconds run on the event loop itself: see `FileStore.is_quick`.
     An upload from an asynchronous source occupies a thread only while the storage writes, however slow the source is.
 
     A call that has begun on the storage is always waited for, even if the task is cancelled. If a cancel scope cancels
     it, the call still returns its result, and the cancellation is raised at the next await; so the caller knows what
     was done. asyncio's `Task.cancel` is raised as soon as the call has ended.
 
-    An async context manager; `async for` yields all files, oldest first. Use it in one event loop at a time.
+    An async context manager; `async for` yields all files, oldest first. Several event loops may use it at once.
     """
 
     def __init__(self, store: FileStore, *, max_threads: int = DEFAULT_MAX_THREADS) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from anyio import (
     CancelScope,
@@ -15,7 +16,7 @@ from anyio import (
     get_cancelled_exc_class,
     to_thread,
 )
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 from holdall.errors import InvalidRequest
 
@@ -29,12 +30,14 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most `most` worker threads for the calls of one store."""
+    """At most `most` worker threads for the calls of one store, in each event loop that uses it."""
 
     def __init__(self, most: int) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise InvalidRequest(f"max_threads must be a whole number, 1 or more, not {most!r}")
-        self._limiter = CapacityLimiter(most)
+        self._most = most
+        # A limiter wakes its waiters in the loop it was first used in: another loop's would wait forever.
+        self._limiters: WeakKeyDictionary[object, CapacityLimiter] = WeakKeyDictionary()
 
     async def run(
         self,
@@ -55,7 +58,7 @@ class Threads:
             # A separate task awaits the thread, because Task.cancel() interrupts any await of this one, shielded or
             # not; a task group still waits for its tasks.
             async with create_task_group() as group:
-                group.start_soon(partial(job.work, self._limiter, certain=certain))
+                group.start_soon(partial(job.work, self._limiter(), certain=certain))
                 with CancelScope(shield=True):
                     await job.ended.wait()
                 # Only the end of the group's task is left to await; a cancellation at this moment must not discard the
@@ -69,6 +72,15 @@ class Threads:
             # If the call did not return because of the cancellation, it is raised here by the event loop.
             await checkpoint_if_cancelled()
         return job.take()
+
+    def _limiter(self) -> CapacityLimiter:
+        token: Any = current_token()
+        # Newer versions of anyio wrap what identifies the loop, in a new object each time.
+        loop = getattr(token, "native_token", token)
+        limiter = self._limiters.get(loop)
+        if limiter is None:
+            limiter = self._limiters[loop] = CapacityLimiter(self._most)
+        return limiter
 
     async def _undo(self, call: Callable[[], object]) -> None:
         try:
