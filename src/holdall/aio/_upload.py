@@ -56,9 +56,7 @@ class AsyncUpload:
     async def finish(
         self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
     ) -> FileObject:
-        """See `Upload.finish`. A cancel scope waits for it; for asyncio's `Task.cancel`, see
-        `AsyncFileStore.create`.
-        """
+        """See `Upload.finish`. A cancel scope waits for it; for `Task.cancel`, see `AsyncFileStore.create`."""
         if self._cancelled:
             await self.discard()
         self._check_whole("finish")

@@ -36,7 +36,7 @@ def log_everything(*, as_json: bool, debug: bool) -> None:
 
 
 class _JsonLines(logging.Formatter):
-    """One object per line: `time`, `level`, `logger`, `process`, `message`, and if present, `request_id` and
+    """One object per line: `time`, `level`, `logger`, `process`, `message`, and optionally `request_id` and
     `exception`.
     """
 

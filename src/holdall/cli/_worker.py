@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["READY"]
 
-# Contains NULs, which other output does not, because other output may surround it.
+# Contains NULs, so that it can be told from other output on the same stream.
 READY = b"\0ready\0"
 
 

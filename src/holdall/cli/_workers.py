@@ -41,9 +41,7 @@ class Workers:
         variables: Mapping[str, str] | None = None,
         on_end: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`variables` are added to the environment of each. `on_end` is called with the id of a process
-        that has ended.
-        """
+        """`variables` are added to the environment of each. `on_end` is called with the id of each ended process."""
         self._service = service
         self._listener = listener
         self._count = count

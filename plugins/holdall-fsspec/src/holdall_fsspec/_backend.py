@@ -163,9 +163,7 @@ class FsspecBackend(Backend):
                 _log.info("what is left of %s, which was deleted, is for sweep", file_id, exc_info=True)
 
     def debris(self) -> Iterator[Debris]:
-        """See `Backend`. Parts of interrupted uploads to an object store are not found; a lifecycle rule
-        removes them.
-        """
+        """See `Backend`. Does not find parts of interrupted uploads to object stores; a lifecycle rule removes them."""
         place = self._place
         with place.border("sweep"), place.pool.use() as fs:
             yield from _debris.find(place, fs)

@@ -35,8 +35,8 @@ class _Leftovers:
         self._used = self._used_bytes()
 
     def look(self, did: str) -> None:
-        """Leftovers have changed since the check began, but not since they were first seen, and report the space they
-        use.
+        """Leftovers changed after the check began, but not since they were first seen, and report the
+        space they use.
         """
         new = []
         with elsewhere(), self._kit.open() as store:

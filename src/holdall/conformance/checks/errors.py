@@ -202,9 +202,7 @@ def _is_whole(store: FileStore, file_id: str) -> bool:
 @check("errors.truncated_bytes_detected_on_read")
 @quietly()
 def truncated_bytes_detected_on_read(kit: Kit) -> None:
-    """Data truncated to nothing, by one byte, by half, and missing; and metadata that claims more data
-    than there is.
-    """
+    """Data truncated to nothing, by one byte, by half, and missing; and metadata that claims more data."""
     for size in (10, 300_000):
         cut: list[tuple[str, str]] = []
         with contextlib.suppress(NotChecked, NotImplementedError):

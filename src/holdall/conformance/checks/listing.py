@@ -163,9 +163,7 @@ def reverse_is_exact_reverse(kit: Kit) -> None:
 
 @check("list.cursor_survives_delete")
 def cursor_survives_delete(kit: Kit) -> None:
-    """The last file of a page is deleted before the next page is requested; alone, with its neighbours,
-    and with all.
-    """
+    """The last file of a page is deleted before the next page is requested; alone, with neighbours, and with all."""
     expected = _ids(_make(kit, 12))
     for order, ids in (("asc", list(expected)), ("desc", expected[::-1])):
         pager = kit.open()
