@@ -36,7 +36,7 @@ def _machine(tables: Tables) -> Iterator[str]:
     yield f"Measured on {tables.about['date']} on {machine['cores']} cores ({machine['cpu']}) with"
     yield f"{machine['memory_gib']} GiB of memory, by {machine['python']} on {machine['system']}."
     yield f"The disk's file system is {tables.about['disk']}."
-    yield f"The load was {machine['load_at_start']} when the run began: so many programs were busy on it besides."
+    yield f"The load average was {machine['load_at_start']} when the run began."
     for name, why in tables.about.get("missing", {}).items():
         yield f"Not measured: {name} ({why})."
 
@@ -69,7 +69,7 @@ def _durability(tables: Tables) -> Iterator[str]:
     durable = tables["durable.create"].median("holdall") or 0
     fast = tables["local.create"].median("holdall, fsync=false") or 1
     yield f"A create of 1 KiB takes {amount(durable, 's')} on this disk, and {amount(fast, 's')} with `fsync=false`."
-    yield f"The difference, {amount(durable - fast, 's')}, is waiting for the disk four times; many disks wait longer."
+    yield f"The difference, {amount(durable - fast, 's')}, is the time of four syncs; many disks take longer."
 
 
 def _threads(tables: Tables) -> Iterator[str]:
@@ -103,13 +103,13 @@ def _verified(tables: Tables) -> Iterator[str]:
     if not plain or not hashed or hashed <= plain:
         raise KeyError("content.256MiB")
     speed = 0.25 / (hashed - plain)
-    yield f"Comparing that too costs {amount(hashed - plain, 's')} for 256 MiB here, {speed:.1f} GiB a second:"
+    yield f"Checking the SHA-256 too costs {amount(hashed - plain, 's')} for 256 MiB here, {speed:.1f} GiB per second:"
     yield "the time that hashing takes."
 
 
 def _memory(tables: Tables) -> Iterator[str]:
     table = tables["memory.stream"]
-    yield f"{_capital(table.title)}, in processes of their own:"
+    yield f"{_capital(table.title)}, each measured in a separate process:"
     yield ""
     yield from _split(table, ("create", "open and read"), lambda who: amount(table.series[who][0], "B"))
 
@@ -142,7 +142,7 @@ def _s3_page(tables: Tables) -> Iterator[str]:
 
 
 def _parts_title(tables: Tables) -> Iterator[str]:
-    yield f"{_capital(tables['s3.parts'].title)} (`part_size`) × how many at once (`max_concurrency`), ms:"
+    yield f"{_capital(tables['s3.parts'].title)} (`part_size`) × number of parts sent at once (`max_concurrency`), ms:"
 
 
 def _parts(tables: Tables) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _parts(tables: Tables) -> Iterator[str]:
     for store in sorted({who.rpartition(", ")[0] for who in table.series if "×" in who}):
         yield _line(store, (_milliseconds(table.median(f"{store}, {setting}")) for setting in settings))
     yield ""
-    yield f"obstore by itself, with parts as it likes, takes {_milliseconds(table.median(table.reference))} ms."
+    yield f"obstore itself, with its default part sizes, takes {_milliseconds(table.median(table.reference))} ms."
 
 
 def _http(tables: Tables) -> Iterator[str]:

@@ -67,18 +67,16 @@ TARGETS = (
             ("holdall, 1 thread",),
             at_least=3,
         )
-        for disk, table in (("on this disk", "threads.durable"), ("on one whose flush takes 1 ms", "threads.slow"))
+        for disk, table in (("on this disk", "threads.durable"), ("on a disk with a 1 ms flush", "threads.slow"))
     ),
     Target("get", "local.get", _FAST, ("open, read, json.loads",), at_most=0.9),
-    Target(
-        "get, by a store just opened", "local.get", "holdall, just opened", ("open, read, json.loads",), at_most=0.9
-    ),
+    Target("get, store just opened", "local.get", "holdall, just opened", ("open, read, json.loads",), at_most=0.9),
     Target("async get", "async.get", "async", ("sync",), at_most=3),
     Target("async read of 1 KiB", "async.read", "async", ("sync",), at_most=3),
     Target("list all of 10 000", "listing.10k", "holdall, first", ("scandir, read, json.loads",), at_most=0.7),
     Target("list all of 100 000", "listing.100k", "holdall, first", ("scandir, read, json.loads",), at_most=0.7),
-    Target("the same again, 10 000", "listing.10k", "holdall, again", ("scandir, read, json.loads",), at_most=0.15),
-    Target("the same again, 100 000", "listing.100k", "holdall, again", ("scandir, read, json.loads",), at_most=0.15),
+    Target("list all of 10 000 again", "listing.10k", "holdall, again", ("scandir, read, json.loads",), at_most=0.15),
+    Target("list all of 100 000 again", "listing.100k", "holdall, again", ("scandir, read, json.loads",), at_most=0.15),
     *(
         Target(
             f"newest page of 20 out of 100 000, {who}",
@@ -87,9 +85,9 @@ TARGETS = (
             ("holdall, first",),
             at_most=0.10,
         )
-        for who, again in (("by a store just opened", ""), ("by one that listed before", " again"))
+        for who, again in (("store just opened", ""), ("store that listed before", " again"))
     ),
-    Target("delete, until it returns, `fsync=false`", "local.delete", _FAST, ("shutil.rmtree",), at_most=0.3),
+    Target("delete, time until it returns, `fsync=false`", "local.delete", _FAST, ("shutil.rmtree",), at_most=0.3),
     Target("store a stream of 256 MiB, hashed", "stream.create", "holdall", ("copy, then hash",), at_most=0.75),
     Target("get_content 256 MiB", "content.256MiB", "holdall, get_content", ("Path.read_bytes",), at_most=1.10),
     *(
@@ -103,8 +101,8 @@ TARGETS = (
     ),
     Target("S3, obstore driver: list 5 000", "s3.many", f"{_OBSTORE}, first", (_SLOW,), at_least=6),
     Target("S3, s3fs driver: list 5 000", "s3.many", f"{_S3FS}, first", (_SLOW,), at_least=2.5),
-    Target("S3, obstore driver: again", "s3.many", f"{_OBSTORE}, again", (_SLOW,), at_least=50),
-    Target("S3, s3fs driver: again", "s3.many", f"{_S3FS}, again", (_SLOW,), at_least=50),
+    Target("S3, obstore driver: list 5 000 again", "s3.many", f"{_OBSTORE}, again", (_SLOW,), at_least=50),
+    Target("S3, s3fs driver: list 5 000 again", "s3.many", f"{_S3FS}, again", (_SLOW,), at_least=50),
     *(
         Target(f"S3, page of 20 out of 100 000: {kind}s", "s3.page", f"*: {kind}s", (), at_most=most)
         for kind, most in (("list", 8), ("read", 20))

@@ -199,7 +199,7 @@ def _many(run: Run, where: Bucket) -> None:
         "s3.many",
         f"list {count} files, S3, an entry",
         "raw s3fs, one after another",
-        note=f"Who reads one after another lists {part} files; who reads many at once reads {AT_ONCE}.",
+        note=f"Sequential readers list {part} files; parallel readers read {AT_ONCE} at once.",
     )
     slow = {f"{kind.name}, one after another": where.raw(kind, "some").list for kind in CLIENTS}
     fast = {
