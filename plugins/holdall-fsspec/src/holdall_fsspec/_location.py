@@ -47,7 +47,7 @@ def _path(protocol: Protocol, url: StoreURL) -> str:
         what = "bucket" if protocol.buckets else "place"
         raise InvalidStoreURL(f"{url.scheme}:// names no {what}; write {url.scheme}://{what}/prefix")
     # adlfs parses a path as a URL, and would store files under a path truncated at "?" or "#".
-    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - no public method
+    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - not public
         raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would read this as a different path; leave out ? and #")
     return f"{protocol.cls.root_marker}{path}"
 
