@@ -175,7 +175,7 @@ class LocalBackend(Backend):
         except FileNotFoundError:
             if not exists(file_id, META, root.fd):
                 raise self._absent(file_id, root) from None
-            # The staging directory was deleted by somebody else.
+            # The staging directory was deleted from outside.
             self._staging_directory = None
             self._take_out(file_id, root)
         except OSError as error:

@@ -29,8 +29,8 @@ class Reaper:
 
     def __init__(self) -> None:
         self._closed = False
-        # One for each process: a forked child has neither the thread nor the thread that held the lock, and the pending
-        # entries are the parent's to erase.
+        # One for each process: a forked child has neither the reaper's thread nor a thread that may hold the lock, and
+        # the pending entries are the parent's to erase.
         self._works: dict[int, _Work] = {}
 
     def submit(self, name: str, directory: Directory) -> None:

@@ -204,7 +204,7 @@ def _check_values(limits: Any) -> None:
 
 def _longest_name(kit: Kit, most: int) -> None:
     kept = []
-    # A limit in characters holds for those that take four bytes, and for those that JSON writes with six.
+    # A limit in characters must also apply to those with four bytes, and to those that JSON escapes to six.
     for character in ("a", "\N{GRINNING FACE}", "\x01", '"'):
         count = min(most, LONGEST_TRIED_CHARS)
         name = character * count

@@ -247,7 +247,7 @@ def delete_during_walk_no_error(kit: Kit) -> None:
         saw: list[str] = []
         for page in pages_of(kit.store, 3, 40, order=order):
             saw += _ids(page)
-            # One behind the position, and one ahead of it.
+            # One before the current position, and one after it.
             for doomed in (saw[-2], *[i for i in kept if i not in saw][1:2]):
                 if len(expected) > 22 and doomed in kept:
                     other.delete(doomed)
