@@ -48,7 +48,7 @@ def safe_name(stored: str, fallback: str) -> str:
 
 
 def choose_path(file: FileObject, output: str | None) -> str:
-    """Where a file is downloaded to."""
+    """The path to which a file is downloaded."""
     if output is None:
         return safe_name(file.filename, file.id)
     if not output:

@@ -88,7 +88,7 @@ class _Opened:
 
 
 class Places:
-    """For each store, the store of the uploads to it, opened on first use. Limits how many of them are open."""
+    """The stores of uploads, one for each store of files, opened on first use. Limits how many of them are open."""
 
     def __init__(self, most_open: int = DEFAULT_MOST_OPEN) -> None:
         self._most_open = most_open

@@ -35,11 +35,11 @@ __all__ = [
 
 DATA, META = "data.bin", "meta.json"
 
-# What open(2) fails with if a file or a link is in the place of a directory.
+# Errors of open(2) for a file or a link in the place of a directory.
 NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
-# What open(2) and read(2) fail with if a link, a socket, a directory or a FIFO is in the place of a file.
+# Errors of open(2) and read(2) for a link, a socket, a directory or a FIFO in the place of a file.
 NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN})
-# What a call that allocates a block, an inode or a name fails with on a full disk.
+# Errors on a full disk of a call that allocates a block, an inode or a name.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -21,7 +21,7 @@ __all__ = ["open_unlinked", "start_writing"]
 _OPENAT2 = 437
 _RESOLVE_NO_SYMLINKS = 0x04
 _SYNC_FILE_RANGE_WRITE = 0x02
-# What the call fails with if a sandbox or the file system does not support it.
+# Errors of the call if a sandbox or the file system does not support it.
 _UNKNOWN = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 
 
