@@ -1,1 +1,1 @@
-"""How fast holdall is: beside its peers and the bare system calls, in one run. `make bench` runs it."""
+"""Benchmarks of holdall, compared with other libraries and plain system calls in the same run; see `make bench`."""

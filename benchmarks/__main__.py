@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Measure what is asked for. Only a whole run replaces the results that are kept."""
+    """Run the requested measurements. Only a complete run replaces the stored results."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="a minute or two, for whoever changes something")
@@ -36,7 +36,7 @@ def main() -> None:
             importlib.import_module(f"benchmarks.cases.{name}").measure(run)
         run.finish()
         run.tables.about |= {"missing": run.missing, "took_seconds": round(time.time() - began)}
-        # Before the directory is removed, which takes a while.
+        # Printed before the directory is removed, which takes a while.
         print(report.markdown(run.tables))
         print(targets.markdown(run.tables), flush=True)
         whole = not arguments.quick and not arguments.only

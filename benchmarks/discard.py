@@ -1,7 +1,7 @@
-"""The least that an HTTP server can do with the same requests: `python -m benchmarks.discard PAGE.json`, as a process.
+"""The minimum that an HTTP server does for the same requests: `python -m benchmarks.discard PAGE.json`, as a process.
 
-Starlette under the same uvicorn. An upload's form is parsed by Starlette's own parser, and forgotten; a page and a
-content are constants, of the size that they have.
+Starlette under the same uvicorn. The form of an upload is parsed by Starlette's parser, and discarded; a page and a
+file's content are constants of the right size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["application", "main"]
 
 
 def application(page: bytes) -> Any:
-    """The application; `page` is what it answers to a listing."""
+    """The application; `page` is its response to a listing."""
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,7 +45,7 @@ def application(page: bytes) -> Any:
 
 
 def main() -> None:
-    """Serve on a free port, and say which."""
+    """Serve on a free port, and print the address."""
     import socket
 
     import uvicorn

@@ -1,8 +1,8 @@
-"""An ext4 on a disk that takes its time to make writes durable, for machines whose own disk answers at once.
+"""An ext4 file system on a disk with slow flushes, for machines whose own disk flushes at once.
 
-A file that FUSE serves is the disk: a loop device has its blocks there, and each flush of the device becomes an fsync
-of that file, which sleeps. Everything between `fsync(2)` and the disk is the kernel's own: ext4, its journal, and the
-sharing of commits. Needs Linux, root, /dev/fuse, the library libfuse, mkfs.ext4, and mfusepy of the bench group.
+The disk is a file served by FUSE: a loop device stores its blocks there, and each flush of the device becomes an fsync
+of that file, which sleeps. Everything between `fsync(2)` and the disk is the kernel's own: ext4, its journal, and group
+commits. Needs Linux, root, /dev/fuse, the library libfuse, mkfs.ext4, and mfusepy of the bench group.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READY = "ready\n"
 
 
 class Unavailable(Exception):
-    """There can be no such disk here; the text says why."""
+    """Such a disk cannot be created here; the text says why."""
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def slow_disk(folder: Path, *, flush: float, size: int = 2**30) -> Iterator[Path
     mounted.mkdir()
     with open(backing, "wb") as file:
         file.truncate(size)
-    # Three inodes a file: many, for a file system of this size.
+    # Three inodes are needed for each file: many, for a file system of this size.
     _call("mkfs.ext4", "-q", "-i", "4096", str(backing))
     with contextlib.ExitStack() as stack:
         stack.enter_context(_serving(backing, served, flush))
@@ -60,7 +60,7 @@ def _serving(backing: Path, served: Path, flush: float) -> Iterator[None]:
         try:
             yield
         finally:
-            # Lazily: the loop device lets go of its file a moment after it was unmounted.
+            # Lazily, because the loop device closes its file slightly after it was unmounted.
             _call("umount", "--lazy", str(served))
             process.wait()
 
@@ -75,7 +75,7 @@ def _call(*command: str) -> None:
 
 
 class _OneFile:
-    """The operations of a file system with one file; see `mfusepy.Operations`."""
+    """The operations of a file system with a single file; see `mfusepy.Operations`."""
 
     def __init__(self, backing: str, flush: float) -> None:
         self._fd = os.open(backing, os.O_RDWR)

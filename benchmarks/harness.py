@@ -1,12 +1,13 @@
-"""How things are timed: in rounds, in random order, with the disk quiet, and on directories that were never used.
+"""How measurements are taken: in rounds, in random order, with an idle disk, and in new directories.
 
-Three things would spoil the numbers, and each is kept out here.
-ext4 gives no inode out again for a minute or more after it was freed, and looks past such inodes one by one. So nothing
-is deleted before the last create of small files is measured, and every store is a new directory, which the file system
-is asked to put elsewhere.
-Memory that the machine has lent back to its host is slow at first touch. So it is touched before large files are timed.
-And a shared machine changes its speed within minutes. So what is compared runs within a second or so, in an order
-that changes, and only the ratios within a round are believed.
+This avoids three distortions.
+ext4 does not reuse an inode for a minute or more after it was freed, and skips such inodes one by one. So nothing is
+deleted before the last create of small files has been measured, and every store is a new directory, which the file
+system is asked to place elsewhere.
+Memory that the machine has returned to its host is slow when it is first touched. So it is touched before large files
+are measured.
+A shared machine changes its speed within minutes. So everything that is compared runs within about a second, in an
+order that changes, and only the ratios within a round are used.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ _GET_FLAGS, _SET_FLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000
 
 
 class WrongResult(AssertionError):
-    """What was measured did not do its work; its time means nothing."""
+    """What was measured returned a wrong result, so its time is meaningless."""
 
 
 class Run:
-    """One run: what to measure, how much of it, where, and what came out."""
+    """One run: what to measure, how much of it, where, and the results."""
 
     def __init__(
         self, folder: Path, *, scale: str = "default", only: Sequence[str] = (), seed: int | None = None
     ) -> None:
-        """`scale` is `quick`, `default` or `full`; `only` are names or beginnings of names of tables."""
+        """`scale` is `quick`, `default` or `full`; `only` contains names of tables or their beginnings."""
         self.folder = folder
         self.scale = scale
         self.only = tuple(only)
@@ -60,11 +61,11 @@ class Run:
         _spread_directories(folder)
 
     def pick(self, quick: T, default: T, full: T) -> T:
-        """What goes with the scale of this run."""
+        """The value for the scale of this run."""
         return {"quick": quick, "default": default, "full": full}[self.scale]
 
     def wants(self, name: str) -> bool:
-        """Whether a table, or one below a name that ends with a dot, is asked for."""
+        """Whether a table, or one below a name that ends with a dot, is requested."""
         if not self.only:
             return True
         return any(name.startswith(only) or (name.endswith(".") and only.startswith(name)) for only in self.only)
@@ -74,19 +75,19 @@ class Run:
         return self.tables.table(name, title, reference, **more)
 
     def new_folder(self) -> Path:
-        """A directory that was never used."""
+        """A new directory."""
         path = self.folder / f"s{next(self._numbers):04d}"
         path.mkdir()
         return path
 
     def shuffled(self, things: Iterable[T]) -> list[T]:
-        """In an order that differs every time."""
+        """In random order."""
         shuffled = list(things)
         self.random.shuffle(shuffled)
         return shuffled
 
     def later(self, action: Callable[[], None]) -> None:
-        """Do this once nothing creates any more: it deletes."""
+        """Do this after all creates, because it deletes."""
         self._later.append(action)
 
     def finish(self) -> None:
@@ -95,7 +96,7 @@ class Run:
             action()
 
     def say(self, text: str) -> None:
-        """Progress, to the standard error."""
+        """Print progress to standard error."""
         print(f"  {text}", file=sys.stderr, flush=True)
 
     def data(self, size: int) -> bytes:
@@ -106,7 +107,7 @@ class Run:
 
 @contextlib.contextmanager
 def scratch(parent: str | None) -> Iterator[Path]:
-    """A directory for everything, removed at the end."""
+    """A temporary directory for everything, removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="holdall-bench-", dir=parent))
     try:
         yield folder
@@ -115,7 +116,7 @@ def scratch(parent: str | None) -> Iterator[Path]:
 
 
 def timed(function: Callable[[Any], T], arguments: Iterable[Any]) -> tuple[list[float], list[T]]:
-    """The seconds that each call took, and what each returned. No garbage is collected meanwhile, as in `timeit`."""
+    """The seconds that each call took, and what each returned. Garbage collection is off meanwhile, as in `timeit`."""
     clock, seconds, results = time.perf_counter, [], []
     gc.disable()
     try:
@@ -130,36 +131,36 @@ def timed(function: Callable[[Any], T], arguments: Iterable[Any]) -> tuple[list[
 
 
 def quiet() -> None:
-    """Let the disk finish what was written before, so that nobody pays for another's."""
+    """Flush earlier writes to disk, so that they do not slow down what follows."""
     os.sync()
 
 
 def per_call(function: Callable[[Any], T], arguments: Iterable[Any]) -> tuple[float, list[T]]:
-    """The seconds of the middle call, the disk having been quiet at first, and what each returned."""
+    """The median seconds of a call, starting with an idle disk, and what each call returned."""
     quiet()
     seconds, results = timed(function, arguments)
     return statistics.median(seconds), results
 
 
 def check(fact: object, what: str) -> None:
-    """Raise `WrongResult` unless so."""
+    """Raise `WrongResult` if `fact` is false."""
     if not fact:
         raise WrongResult(what)
 
 
 def warm_memory(size: int) -> None:
-    """Touch this much memory, and give it back to the process."""
+    """Touch this much memory, and return it to the process."""
     block = bytearray(size)
     block[::4096] = b"\1" * len(block[::4096])
 
 
 def _spread_directories(folder: Path) -> None:
-    """Ask ext4 to put each directory in here somewhere else, away from inodes that were freed a moment ago."""
+    """Ask ext4 to place each directory in here elsewhere, away from recently freed inodes."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         (flags,) = struct.unpack("i", fcntl.ioctl(fd, _GET_FLAGS, struct.pack("i", 0)))
         fcntl.ioctl(fd, _SET_FLAGS, struct.pack("i", flags | _TOPDIR))
     except OSError:
-        pass  # another file system, which has other habits
+        pass  # another file system, which does not support this flag
     finally:
         os.close(fd)

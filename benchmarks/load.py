@@ -1,8 +1,8 @@
-"""Many clients at once, of an HTTP server or of a store in this process: `python -m benchmarks.load`, as a process.
+"""A load generator for an HTTP server, or for a store in this process: `python -m benchmarks.load`, as a process.
 
-Reads a job a line, as JSON, and answers each with the seconds it took in all and of each request. The clients are as
-light as can be, so that the server is what is measured: raw sockets that stay open, one event loop, no HTTP library.
-Answers are kept, and looked at when the time is over.
+Reads one job for each line, as JSON, and responds with the total seconds and those of each request. The clients are as
+light as possible, so that the server is what is measured: raw keep-alive sockets, one event loop, no HTTP library.
+Responses are kept, and checked afterwards.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def request_of(job: dict[str, Any]) -> bytes:
 
 
 def call_of(job: dict[str, Any], store: Any) -> Callable[[], Any]:
-    """The same as a call of a store."""
+    """The equivalent call of a store."""
     if job["call"] == "upload":
         return lambda: store.create(FILENAME, DATA, purpose="user_data")
     if job["call"] == "page":
@@ -50,7 +50,7 @@ def call_of(job: dict[str, Any], store: Any) -> Callable[[], Any]:
 
 
 def check_answers(job: dict[str, Any], answers: list[Any]) -> None:
-    """Raise unless each answer is right: an upload's says what came, and each makes a file of its own."""
+    """Raise unless each response is correct: those of uploads describe the upload, each with a different id."""
     if job["call"] == "upload":
         files = [json.loads(a) if isinstance(a, bytes) else a.model_dump() for a in answers]
         _check(all((f["bytes"], f["filename"]) == (len(DATA), FILENAME) for f in files), "another file was stored")
@@ -69,7 +69,7 @@ def _check(fact: object, what: str) -> None:
 
 
 class _Connection(asyncio.Protocol):
-    """One client: sends a request, waits for all of the answer, and sends it again until the time is over."""
+    """One client: sends a request, waits for the whole response, and repeats this until the time is over."""
 
     def __init__(self, request: bytes, closed: Callable[[], None]) -> None:
         self.seconds: list[float] = []
@@ -87,7 +87,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def send(self) -> None:
-        """One request."""
+        """Send one request."""
         self._got, self._needed = b"", 0
         self._sent = time.perf_counter()
         self._transport.write(self._request)
@@ -175,7 +175,7 @@ def _in_threads(job: dict[str, Any], store: Any) -> tuple[float, list[float], li
 
 
 def main() -> None:
-    """Do the jobs that come, until none come any more."""
+    """Run jobs until the input ends."""
     stores: dict[str, Any] = {}
     for line in sys.stdin:
         job = json.loads(line)

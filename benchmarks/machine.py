@@ -1,4 +1,4 @@
-"""What was measured on: enough to judge the numbers by, nothing that names the machine."""
+"""A description of the environment: enough to judge the results, without identifying the machine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _cpu() -> str:
 
 
 def _disk(folder: Path) -> str:
-    """The file system under a directory and its options, as /proc/mounts has them."""
+    """The type and options of the file system that contains a directory, as in /proc/mounts."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:

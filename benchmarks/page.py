@@ -1,4 +1,4 @@
-"""The page on performance: the text of `performance.md.txt` with the results that are kept. `make docs` writes it."""
+"""The performance page: the text of `performance.md.txt` with the stored results. `make docs` writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CALLS = ("create", "get", "get_content", "delete")
 
 
 def page(tables: Tables) -> str:
-    """The whole page. What was not measured is said to be so in its place."""
+    """The whole page. Missing results are marked as not measured."""
     text = (_HERE / "performance.md.txt").read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
@@ -182,7 +182,7 @@ def _took(tables: Tables) -> Iterator[str]:
 
 
 def _matrix(tables: Sequence[Table], heads: Sequence[str], form: Callable[[float | None], str]) -> Iterator[str]:
-    """One row for everybody, one column a table, in the order of the first column."""
+    """One row for each contestant, one column for each table, in the order of the first column."""
     yield from _head(heads)
     everybody = dict.fromkeys(who for table in tables for who in table.series)
     for who in sorted(everybody, key=lambda who: [table.median(who) or float("inf") for table in tables]):

@@ -1,4 +1,4 @@
-"""The results as pictures."""
+"""Plots of the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw(tables: Tables, folder: Path) -> list[str]:
     for name, make in _PLOTS.items():
         figure = make(plt, tables)
         if figure is not None:
-            # No date and no version inside: the same numbers are the same bytes.
+            # No date and no version inside, so that equal results give identical files.
             figure.savefig(folder / name, dpi=80, metadata={"Software": None}, bbox_inches="tight")
             plt.close(figure)
             drawn.append(name)
@@ -38,7 +38,7 @@ def _colour(name: str) -> str:
 
 
 def _bars(pyplot: Any, tables: Tables, names: list[str], title: str) -> Any:
-    """One panel a table, the fastest on top; times on a logarithmic scale."""
+    """One panel for each table, the fastest on top, with times on a logarithmic scale."""
     found = [tables[name] for name in names if name in tables]
     if not found:
         return None
@@ -50,7 +50,7 @@ def _bars(pyplot: Any, tables: Tables, names: list[str], title: str) -> Any:
         axis.barh(order, values, color=[_colour(who) for who in order], log=True)
         for at, value in enumerate(values):
             axis.text(value, at, f" {value:.3g}", va="center", fontsize=8)
-        # The numbers stand beside the bars; ticks on such a scale would only crowd.
+        # The values are printed next to the bars; ticks on such a scale would only crowd the plot.
         axis.set_xlim(min(values) / 3, max(values) * 4)
         axis.set_xticks([], minor=True)
         axis.set_xticks([])

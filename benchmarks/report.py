@@ -12,7 +12,7 @@ __all__ = ["amount", "markdown", "write"]
 
 
 def markdown(tables: Tables) -> str:
-    """Every table, the fastest first, each number with its ratio to the reference."""
+    """All tables, the fastest first, each value with its ratio to the reference."""
     return "\n".join([*_head(tables), *(line for table in tables.values() for line in _table(table))])
 
 
@@ -47,7 +47,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def amount(value: float, unit: str) -> str:
-    """A number of this unit, in the size that reads best."""
+    """A value in the most readable unit."""
     if unit == "B":
         return f"{value / 2**20:.1f} MiB"
     if unit != "s":
@@ -67,5 +67,5 @@ def write(tables: Tables, folder: Path) -> None:
     try:
         from benchmarks import plots
     except ImportError:
-        return  # no matplotlib: the numbers are there
+        return  # no matplotlib: write the numbers only
     plots.draw(tables, folder)

@@ -1,4 +1,4 @@
-"""The S3 servers of the measurements: one that the plugins are tested on, and one that only lists and reads."""
+"""The S3 servers of the benchmarks: one that the plugins are tested on, and one that only lists and reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TESTS = Path(__file__).parents[1] / "plugins" / "holdall-obstore" / "tests" / "
 
 
 def load() -> Any:
-    """What starts SeaweedFS for the tests, and the proxy that counts requests. `ImportError` if it lacks a library."""
+    """The test module that starts SeaweedFS and the counting proxy. Raises `ImportError` if a library is missing."""
     spec = importlib.util.spec_from_file_location("holdall_bench_servers", _TESTS)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {_TESTS.name}")
@@ -31,7 +31,7 @@ def load() -> Any:
 
 
 def counting(module: Any, port: int) -> Any:
-    """The tests' proxy before a server, made fit for clients that wait to be told to go on before they send a body."""
+    """The tests' proxy in front of a server, extended for clients that send "Expect: 100-continue"."""
     proxy = module.Proxy(port)
 
     class Handler(proxy.RequestHandlerClass):  # type: ignore[misc,name-defined]
@@ -45,15 +45,15 @@ def counting(module: Any, port: int) -> Any:
 
 
 class ListingServer(http.server.ThreadingHTTPServer):
-    """A bucket of very many entries that exist in memory only, to count what a page of them asks for.
+    """A bucket of very many entries that exist in memory only, to count the requests for a page of them.
 
-    It answers ListObjectsV2 and GET as S3 does, in the order of keys, and believes every signature.
+    It responds to ListObjectsV2 and GET as S3 does, in the order of keys, and accepts every signature.
     """
 
     daemon_threads = True
 
     def __init__(self, prefix: str, documents: dict[str, bytes]) -> None:
-        """`documents` are the metadata by id; each has an object of bytes beside it."""
+        """`documents` are the metadata by id; each also has a data object."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.documents = {f"{prefix}/{file_id}/meta.json": text for file_id, text in documents.items()}
         self.keys = sorted([*self.documents, *(f"{prefix}/{file_id}/data.bin" for file_id in documents)])
@@ -62,7 +62,7 @@ class ListingServer(http.server.ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[str]:
-        """Serve meanwhile; gives the endpoint."""
+        """Serve within the context; yields the endpoint."""
         self._thread.start()
         try:
             yield f"http://127.0.0.1:{self.server_port}"
@@ -72,7 +72,7 @@ class ListingServer(http.server.ThreadingHTTPServer):
             self._thread.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nothing to report."""
+        """A client that disconnects is not reported."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: ListingServer
 
     def log_message(self, *args: Any) -> None:
-        """No log."""
+        """Disable the log."""
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -111,7 +111,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 at, last = at + 1, key
                 continue
             group = key[: end + 1]
-            # What a delimiter groups comes once, and is skipped as a whole.
+            # Keys grouped by a delimiter are listed once, and skipped together.
             at, last = bisect.bisect_left(keys, group[:-1] + chr(ord(group[-1]) + 1)), group + "\U0010ffff"
             if not after.startswith(group):
                 items.append(f"<CommonPrefixes><Prefix>{escape(group)}</Prefix></CommonPrefixes>")

@@ -1,4 +1,4 @@
-"""What was measured: tables of series, one number a round, and the ratios between them. Pure; nothing is timed here."""
+"""Results: tables of series, one number for each round, and the ratios between them. Contains no measurements."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ __all__ = ["Ratio", "Table", "Tables"]
 
 @dataclasses.dataclass
 class Table:
-    """One question, asked of several in the same rounds."""
+    """One measurement of several contestants in the same rounds."""
 
     name: str
     title: str
     reference: str
-    """The series whose time is 1."""
+    """The series that the others are compared with."""
     unit: str = "s"
-    """Of the numbers: `s` per operation, `B`, or what is counted."""
+    """The unit of the numbers: `s` per operation, `B`, or what is counted."""
     note: str = ""
     series: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     details: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What a number is made of, in words."""
+    """The composition of a number, in words."""
 
     def add(self, who: str, value: float) -> None:
-        """The number of one more round."""
+        """Add the number of one more round."""
         self.series.setdefault(who, []).append(value)
 
     def median(self, who: str) -> float | None:
-        """The middle of all rounds; None if it was not measured."""
+        """The median of all rounds; None if it was not measured."""
         values = self.series.get(who)
         return statistics.median(values) if values else None
 
     def ratio(self, who: str, reference: str | None = None) -> Ratio | None:
-        """How many times the reference's: the middle of the ratios of each round, so that what slows a whole round
-        slows both. None if either is missing.
+        """The ratio to the reference: the median of the ratios within each round, so that a slow round affects both.
+        None if either is missing.
         """
         mine, theirs = self.series.get(who), self.series.get(reference or self.reference)
         if not mine or not theirs:
@@ -66,20 +66,20 @@ def _spread(values: list[float]) -> tuple[float, float]:
 
 
 class Tables(dict[str, Table]):
-    """All tables by name, with what is known of the run."""
+    """All tables by name, with a description of the run."""
 
     def __init__(self, about: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.about: dict[str, Any] = dict(about or {})
 
     def table(self, name: str, title: str, reference: str, **more: str) -> Table:
-        """The table of this name, new if there is none."""
+        """The table of this name, created if necessary."""
         if name not in self:
             self[name] = Table(name, title, reference, **more)
         return self[name]
 
     def save(self, path: Path) -> None:
-        """Write JSON that `load` reads; numbers to four digits, which is more than they are worth."""
+        """Write JSON that `load` reads, with numbers rounded to four digits, which exceeds their precision."""
         tables = [dataclasses.asdict(table) for table in self.values()]
         for table in tables:
             table["series"] = {who: [float(f"{v:.4g}") for v in values] for who, values in table["series"].items()}
@@ -89,7 +89,7 @@ class Tables(dict[str, Table]):
 
     @classmethod
     def load(cls, path: Path) -> Tables:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         document = json.loads(path.read_text(encoding="utf-8"))
         tables = cls(document["about"])
         for table in document["tables"]:

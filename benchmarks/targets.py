@@ -1,4 +1,4 @@
-"""How fast holdall means to be, as ratios in one run, and whether it was."""
+"""Performance targets, as ratios within one run, and whether they were met."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SLOW = "raw s3fs, one after another"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A bound on one ratio: the subject's time over the reference's, or with `at_least` the other way round."""
+    """A bound on one ratio: the subject's time divided by the reference's, or with `at_least` the inverse."""
 
     what: str
     table: str
     subject: str
     references: tuple[str, ...]
-    """The worst ratio of them counts. Without any, the number itself is bounded, in the unit of the table."""
+    """The worst of the ratios counts. If empty, the number itself is bounded, in the unit of the table."""
     at_most: float | None = None
     at_least: float | None = None
     below: float | None = None
@@ -30,7 +30,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A target and what was measured; `measured` is None where nothing was."""
+    """A target and the measurement; `measured` is None if there is none."""
 
     target: Target
     measured: Ratio | None
@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def met(self) -> bool | None:
-        """None: not measured."""
+        """Whether the target was met; None if it was not measured."""
         if self.measured is None:
             return None
         value, target = self.measured.median, self.target
@@ -95,7 +95,7 @@ TARGETS = (
         for call in ("create", "get", "get_content", "list")
     ),
     *(
-        # Both ways of its users: a read that first asks for the size, and one that does not.
+        # Two ways to use it: a read that first requests the size, and one that does not.
         Target(f"S3, s3fs driver: {call.replace('_', ' ')}", f"s3.{call}", _S3FS, _RAW_S3FS, at_most=1)
         for call in ("create", "get", "get_content", "list")
     ),
@@ -137,7 +137,7 @@ def _worst(tables: Tables, target: Target) -> tuple[Ratio | None, str]:
 
 
 def _largest(table: Table, subject: str) -> tuple[Ratio | None, str]:
-    """The largest median of the series with this name; `*` stands for any beginning."""
+    """The largest median of the series with this name; `*` matches any beginning."""
     names = [name for name in table.series if name.endswith(subject.removeprefix("*"))]
     if not names:
         return None, ""

@@ -1,16 +1,16 @@
-"""The fenced blocks of a Markdown page, and how each kind is run and compared with what the page says it prints.
+"""The fenced blocks of a Markdown page: how each kind is run, and how its output is compared with the page.
 
 Python blocks of a page share one namespace; a line `#> text` is a line that the block prints.
-Console blocks are sessions of one shell: `$ command`, then its output, standard error included.
-In what is printed, `…` stands for the rest of a line, alone on a line for any lines, and `/home/you` for the directory
-that the page runs in.
+Console blocks are sessions of one shell: `$ command`, then its output, including standard error.
+In the output, `…` stands for the rest of a line, alone on a line for any number of lines, and `/home/you` for the
+directory in which the page runs.
 
 The words after the language, which readers of the page do not see:
 
 - `no-run`: the block is not run.
-- `no-run instead=NAME`: the function NAME of `INSTEAD` is called in its place.
+- `no-run instead=NAME`: the function NAME of `INSTEAD` is called instead.
 - `no-run instead=PATH`: the tests at that path do the same.
-- `write=PATH`, `append=PATH`: the block is text of that file, in the directory that the shell is in.
+- `write=PATH`, `append=PATH`: the block is the content of that file, in the shell's directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HOME = "/home/you"
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One fenced block: the page, the line its text starts at, its info string, its text."""
+    """A fenced block: the page, the line number of its text, its info string, its text."""
 
     page: Path
     line: int
@@ -49,7 +49,7 @@ class Block:
         return self.info.partition(" ")[0]
 
     def word(self, name: str) -> str | None:
-        """What stands after `name=` in the info string."""
+        """The value of `name=` in the info string."""
         return next((w.partition("=")[2] for w in self.info.split()[1:] if w.startswith(f"{name}=")), None)
 
     @property
@@ -62,7 +62,7 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Every Markdown page that is kept in the project's own folders."""
+    """Every Markdown page in the project's own folders."""
     patterns = ("*.md", "docs/**/*.md", "plugins/*.md", "plugins/*/*.md", "examples/*.md", "examples/*/*.md")
     found = [page for pattern in patterns for page in ROOT.glob(pattern)]
     return sorted(found)
@@ -85,7 +85,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run_page(page: Path, directory: Path) -> None:
-    """Run the blocks of a page in order, in one directory, and compare what each prints with what it says."""
+    """Run the blocks of a page in order, in one directory, and compare the output of each with the page."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(directory), Shell(directory) as shell:
         for block in blocks(page):
@@ -110,7 +110,7 @@ def _write(block: Block, folder: Path) -> None:
 
 
 def _install(shell: Shell) -> None:
-    """For `pip install -e .`, which asks the network for what builds it: puts code and metadata on Python's path."""
+    """A replacement for `pip install -e .`, which needs the network: puts code and metadata on Python's path."""
     folder = shell.where()
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     name, version = project["name"], project["version"]
@@ -127,7 +127,7 @@ INSTEAD = {"install": _install}
 
 def _run_python(block: Block, namespace: dict[str, object]) -> None:
     printed = io.StringIO()
-    # Blank lines before it make a traceback show the page's own line numbers.
+    # With blank lines before it, a traceback shows the page's own line numbers.
     code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec", dont_inherit=True)
     with contextlib.redirect_stdout(printed):
         exec(code, namespace)
@@ -136,12 +136,12 @@ def _run_python(block: Block, namespace: dict[str, object]) -> None:
 
 
 class Comparison:
-    """Compares what a page says with what was printed; ids, times and the directory differ from run to run."""
+    """Compares a page with the actual output; ids, times and the directory differ from run to run."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self.ids: dict[str, str] = {}
-        """The id that stands on the page, and the one it is this time."""
+        """Maps each id on the page to the one in this run."""
 
     def check(self, block: Block, expected: Sequence[str], actual: Sequence[str]) -> None:
         told, seen = "\n".join(expected).rstrip(), "\n".join(line.rstrip() for line in actual).rstrip()
@@ -161,13 +161,13 @@ class Comparison:
 
 
 def _pattern(told: str) -> str:
-    """A regular expression for what a page tells: `…` is the rest of a line, or any lines."""
+    """A regular expression for the output on a page: `…` is the rest of a line, or any number of lines."""
     lines = [r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in told.split("\n")]
     return "".join(lines)
 
 
 class Shell:
-    """One shell for the console blocks of a page, in a directory of its own, with no store set."""
+    """A shell for the console blocks of a page, in its own directory, without a configured store."""
 
     def __init__(self, directory: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDALL_")}
@@ -178,7 +178,7 @@ class Shell:
             "TERM": "dumb",
             "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8",
-            # A page changes a module several times within the second that compiled code is dated by.
+            # A page changes a module several times within a second, the resolution of compiled code's timestamps.
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.directory = directory
@@ -209,14 +209,14 @@ class Shell:
         assert failed == 0, f"{block.page}, line {block.line}: the last command fails with {failed}"
 
     def where(self) -> Path:
-        """The directory that the shell is in."""
+        """The current directory of the shell."""
         return Path(self.execute("pwd")[0].strip())
 
     def execute(self, command: str) -> tuple[str, int]:
-        """What a command prints, and its exit code."""
+        """The output of a command, and its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        # "(exit n)" hands the status on to an "echo $?" that follows.
+        # "(exit n)" passes the status on to an "echo $?" that follows.
         self._process.stdin.write(f"{{ {command}\n}} </dev/null; n=$?; printf '\\n@@%d\\n' $n; (exit $n)\n")
         self._process.stdin.flush()
         lines: list[str] = []

@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis runs here."""
+"""Shared by all tests: the settings of hypothesis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import hypothesis
 import pytest
 from tests.fake_plugin.install import install
 
-# No deadline: the machine may be busy. Random on purpose: a failure is kept in .hypothesis and tried first next time.
+# No deadline, because the machine may be busy. Random on purpose: a failure is stored in .hypothesis and repeated
+# first.
 hypothesis.settings.register_profile(
     "holdall",
     deadline=None,
@@ -18,7 +19,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("holdall")
 
-# A shell that runs the tests in the background has them ignore SIGINT, and programs under test would inherit that.
+# A shell that runs the tests in the background makes them ignore SIGINT, which programs under test would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

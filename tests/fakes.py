@@ -1,4 +1,4 @@
-"""Small backends for the tests of `FileStore`: one that must not be touched, one that records, one that fails."""
+"""Small backends for the tests of `FileStore`: one that must not be called, one that records, one that fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from holdall.backends.memory import MemoryBackend
 
 
 class Untouchable(MemoryBackend):
-    """Every verb is a failure of the test."""
+    """Any call to it fails the test."""
 
     def _never(self, *args, **kwargs):
         raise AssertionError("the backend was touched")
@@ -19,7 +19,7 @@ class Untouchable(MemoryBackend):
 
 
 class OneWay(io.RawIOBase):
-    """A stream that cannot seek and gives at most three bytes at once."""
+    """A stream that cannot seek and returns at most three bytes at a time."""
 
     def __init__(self, data):
         super().__init__()
@@ -35,7 +35,7 @@ class OneWay(io.RawIOBase):
 
 
 class Recording(MemoryBackend):
-    """A memory backend that counts calls and what it yields, and can be made poorer than it is."""
+    """A memory backend that counts calls and results, and can be created with fewer capabilities."""
 
     def __init__(self, *, without=None, seekable=True):
         super().__init__()
@@ -70,14 +70,14 @@ class Recording(MemoryBackend):
         super().remove(file_id)
 
     def put(self, file_id, meta, data=b""):
-        """An entry with any metadata, past the store."""
+        """An entry with any metadata, published without the store."""
         staged = MemoryBackend.stage(self, file_id)
         staged.write(data)
         staged.publish(meta)
 
 
 class FailingStage(StagedFile):
-    """A write that does as its backend's `failures` say."""
+    """A write that fails as its backend's `failures` say."""
 
     def __init__(self, inner, backend):
         self._inner, self._backend = inner, backend
@@ -133,7 +133,7 @@ class Failing(Recording):
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that only changes when it is set."""
 
     def __init__(self, now=1_800_000_000.0):
         self.now = now

@@ -1,4 +1,4 @@
-"""What hypothesis makes for the tests: ids, URLs, metadata, files."""
+"""Strategies of hypothesis for the tests: ids, URLs, metadata, files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from holdall.model import FileObject, FilePurpose
 from holdall.url import StoreURL, is_secret_name
 
 NOW_MS = 1_800_000_000_000
-"""The time of tests that bring their own clock, in Unix milliseconds: 15 January 2027."""
+"""The time in tests with their own clock, in Unix milliseconds: 15 January 2027."""
 
 _SAFE = string.ascii_letters + string.digits + "_-"
 
 texts = st.text(max_size=30)
-"""Text of any characters that UTF-8 has."""
+"""Text of any characters that UTF-8 can encode."""
 
 odd_texts = st.text(
     st.one_of(
@@ -25,12 +25,12 @@ odd_texts = st.text(
     ),
     max_size=12,
 )
-"""Text that is mostly what URLs treat specially, without NUL."""
+"""Text that consists mostly of characters with a special meaning in URLs, without NUL."""
 
 
 @st.composite
 def minted_ids(draw, ms=None):
-    """An id as holdall mints it, within the last 300 days before `NOW_MS`, unless at one of `ms`."""
+    """An id as holdall generates it, within the last 300 days before `NOW_MS`, unless at one of `ms`."""
     at = draw(st.integers(NOW_MS - 300 * 86_400_000, NOW_MS) if ms is None else ms)
     random = draw(st.integers(0, (1 << 74) - 1))
     value = at << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
@@ -41,7 +41,7 @@ foreign_ids = st.one_of(
     st.text(_SAFE, min_size=1, max_size=128).map("file-".__add__),
     st.uuids(version=4).map(lambda u: f"file-{u.hex}"),
 ).filter(lambda i: ids.is_valid(i) and ids.minted_at_ms(i, NOW_MS) is None)
-"""Valid ids that holdall did not mint."""
+"""Valid ids that holdall did not generate."""
 
 json_values = st.recursive(
     st.one_of(
@@ -104,9 +104,9 @@ def store_urls(draw):
     )
 
 
-# Long, and unlike any word of a message: that it does not occur in one is no accident.
+# Long, and unlike any word of a message, so that it cannot occur there by chance.
 secrets = st.text(st.sampled_from(list("ABCXYZ0189/+=%:@!~'\"\\é🎉 ")), min_size=6, max_size=12).map("Zq7".__add__)
-"""Secrets with characters that URLs and messages quote."""
+"""Secrets with characters that URLs and messages escape."""
 
 plain_option_names = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8).filter(
     lambda n: not is_secret_name(n)

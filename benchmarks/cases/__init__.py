@@ -1,1 +1,1 @@
-"""What is measured, one module a subject, in the order in which it is."""
+"""The measurements, one module for each subject, in the order in which they run."""

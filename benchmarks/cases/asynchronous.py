@@ -1,4 +1,4 @@
-"""What a call costs from an event loop, beside the same call without one."""
+"""The cost of a call from an event loop, compared with the same synchronous call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system calls of each operation, counted by strace where there is one; nothing is timed."""
+"""The system calls of each operation, counted by strace if it is available; nothing is timed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["counted", "measure"]
 
 _OPS = ("create", "get", "get_content", "delete")
 _FILES = 20
-# Nobody has such a path: asking for it marks where an operation begins and ends.
+# Nonexistent paths: a check for one marks where an operation begins or ends.
 _MARK = "/holdall-bench/"
 _LINE = re.compile(r"^(?:\d+ +)?(?:<\.\.\. )?(\w+)(?:\(| resumed)")
 
 
 def measure(run: Run) -> None:
-    """Table `calls.local`: system calls an operation, of all threads."""
+    """Table `calls.local`: system calls for each operation, of all threads."""
     if not run.wants("calls."):
         return
     strace = shutil.which("strace")
@@ -53,7 +53,7 @@ def measure(run: Run) -> None:
 
 
 def counted(lines: list[str]) -> Iterator[tuple[str, collections.Counter[str]]]:
-    """The calls between each pair of marks in what strace wrote."""
+    """The calls between each pair of marks in strace's output."""
     inside, calls = None, collections.Counter[str]()
     for line in lines:
         if _MARK in line:

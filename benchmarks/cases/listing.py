@@ -1,4 +1,4 @@
-"""How listing grows: 1 000, 10 000 and 100 000 files, in one directory that several programs read."""
+"""How listing scales: 1 000, 10 000 and 100 000 files, in one directory that several programs read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def measure(run: Run) -> None:
 
 
 def fill(root: Path, count: int) -> None:
-    """Entries as holdall writes them, minted a second apart up to a minute ago, by bare calls: nobody times this."""
+    """Entries as holdall writes them, with ids that are a second apart, up to a minute ago; by plain calls, since this
+    is not measured.
+    """
     now = time.time() - 60 - count
     template = (
         '{\n  "id": "%s",\n  "object": "file",\n  "filename": "report.jsonl",\n  "purpose": "user_data",\n'
@@ -64,12 +66,12 @@ def fill(root: Path, count: int) -> None:
             os.write(fd, data)
             os.close(fd)
     os.sync()
-    # What changed a moment ago may change again unseen, by the grain of the clock: let a store trust what it saw.
+    # A recently changed directory could change again with the same timestamp: wait until a store may trust its cache.
     time.sleep(0.2)
 
 
 def _calls(root: Path) -> dict[str, Callable[[], Any]]:
-    """The ways to list one directory. A tuple brings its own seconds, where opening the store is not to count."""
+    """The ways to list one directory. A tuple contains its own seconds, if opening the store must not count."""
     kept = holdall.open_store(str(root), fsync=False)
     port = find(["SeedPort"])[0][0](root)
     expected = len(kept.list())
@@ -97,7 +99,7 @@ def _calls(root: Path) -> dict[str, Callable[[], Any]]:
 
 
 def _peers(run: Run, count: int) -> dict[str, Callable[[], Any]]:
-    """The peers have layouts of their own: each lists a store that it filled itself."""
+    """The peers have different layouts: each lists a store that it filled itself."""
     if count > run.pick(0, 1_000, 10_000):
         return {}
     found, missing = find(_PEERS)
@@ -113,7 +115,7 @@ def _peers(run: Run, count: int) -> dict[str, Callable[[], Any]]:
 
 
 def _loop(root: Path) -> Sequence[Any]:
-    """What whoever has no store writes."""
+    """The code that an application without a store would write."""
     found = []
     with os.scandir(root) as entries:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""Small and large files on the local disk, beside every peer."""
+"""Small and large files on the local disk, compared with every peer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_DURABLE = (*_OTHERS, "Minimalkv")
 
 
 def measure(run: Run) -> None:
-    """Tables `local.*`, `durable.*`, and the same of 1 MiB and 256 MiB."""
+    """Tables `local.*`, `durable.*`, and the same for 1 MiB and 256 MiB."""
     for name, size, classes, files, rounds in (
         ("durable.", 1024, _DURABLE, run.pick(60, 400, 2000), run.pick(4, 10, 20)),
         ("local.", 1024, _NOT_DURABLE, run.pick(200, 2000, 2000), run.pick(5, 20, 20)),
@@ -32,13 +32,13 @@ def measure(run: Run) -> None:
         if run.wants(name):
             _Side(run, name, size, classes).measure(files, rounds)
     for name, classes in (("durable-256MiB.", _DURABLE), ("local-256MiB.", _NOT_DURABLE)):
-        # Deleting large files frees few inodes, but it does: after all creates of small ones.
+        # Deleting large files frees some inodes, so it happens after all creates of small ones.
         if run.wants(name) and run.scale != "quick":
             run.later(lambda name=name, classes=classes: _large(run, name, classes))
 
 
 class _Side:
-    """The peers of one table, each with a store that fills up round by round."""
+    """The peers of one table, each with a store that is filled round by round."""
 
     def __init__(self, run: Run, prefix: str, size: int, classes: tuple[str, ...]) -> None:
         found, missing = find(classes)
@@ -54,10 +54,10 @@ class _Side:
         self._block = run.data(size)
 
     def measure(self, files: int, rounds: int) -> None:
-        """Fill the stores, read them, and leave the deleting for later."""
+        """Fill the stores, read them, and postpone the deletes."""
         run = self._run
         run.say(f"{self._prefix}*: {len(self._peers)} stores, {files} files of {self._what}, {rounds} rounds")
-        # One round more than is counted: the first pays for what everybody imports and opens once.
+        # The first round is not counted: it includes imports and other one-time costs.
         for number in range(rounds + 1):
             for name in run.shuffled(self._peers):
                 self._create(name, files // rounds, counted=number > 0)
@@ -84,7 +84,7 @@ class _Side:
             self._table("create").add(name, seconds)
 
     def _content(self, number: int) -> bytes:
-        """What is in the file of this number, in each store."""
+        """The content of the file with this number, in each store."""
         return f"{number:012d}".encode() + self._block[12:]
 
     def _read(self, name: str, call: str, count: int, *, counted: bool) -> None:
@@ -115,7 +115,7 @@ class _Side:
         for call in ("list", "page"):
             if not self._run.wants(f"{self._prefix}{call}"):
                 continue
-            # Another one on the same root, which has seen none of the files.
+            # A new instance on the same root, which has seen none of the files.
             peer = self._opened(name)
             (seconds,), (found,) = timed(lambda p, c=call: p.list() if c == "list" else p.page(20), [peer])
             check(
@@ -138,10 +138,10 @@ class _Side:
     def _delete(self, count: int, rounds: int) -> None:
         if self._run.wants(f"{self._prefix}delete"):
             table = self._table("delete", "shutil.rmtree")
-            # Two take from the store of the floor in every round.
+            # Two contestants take files from the floor's store in every round.
             for number in range(min(rounds, 6, len(self._ids[self._floor]) // (2 * count))):
                 for name in self._run.shuffled([*self._peers, "shutil.rmtree"]):
-                    # What rmtree removes has the layout of an entry, in a store that nobody uses any more.
+                    # rmtree removes entries with the same layout, from a store that is not used any more.
                     store = self._floor if name == "shutil.rmtree" else name
                     ids = [self._ids[store].popitem()[0] for _ in range(count)]
                     root = self._roots[store]
@@ -156,7 +156,7 @@ class _Side:
 
 
 def _loop(root: Path) -> Any:
-    """What reading a file's metadata takes without a store: the reference of every `get`."""
+    """The time to read a file's metadata without a store: the reference of every `get`."""
     prefix = str(root)
 
     def read(file_id: str) -> Any:
@@ -167,7 +167,7 @@ def _loop(root: Path) -> Any:
 
 
 def _large(run: Run, prefix: str, classes: tuple[str, ...]) -> None:
-    """256 MiB: one file of each at a time, removed at once, for they would fill disks."""
+    """256 MiB: one file of each peer at a time, removed at once, because they would fill the disk."""
     found, missing = find(classes)
     run.missing |= missing
     size = 256 * MIB

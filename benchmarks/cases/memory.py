@@ -1,4 +1,4 @@
-"""The most memory that streaming a large file takes, each in a process of its own, over what the process took idle."""
+"""The peak memory of streaming a large file, each in a separate process, relative to the idle process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _add(table: Any, name: str, peaks: dict[str, int]) -> None:
 
 def _child(url: str, mib: int, *words: str) -> dict[str, int]:
     command = [sys.executable, "-m", "benchmarks.cases.memory", str(mib), *words]
-    # The URL may hold a secret, and a command line is seen by everybody.
+    # The URL may contain a secret, and command lines are visible to all users.
     done = subprocess.run(
         command, env={**os.environ, "HOLDALL_STORE": url}, capture_output=True, encoding="utf-8", check=False
     )
@@ -83,7 +83,7 @@ def _sync(mib: int) -> dict[str, int]:
             check(read == size * MIB, "not all came back")
             store.delete(file.id)
 
-        stream(1)  # whatever is imported on first use is not what a stream takes
+        stream(1)  # imports on first use do not count
         _forget_peak()
         idle = _peak()
         stream(mib)

@@ -1,4 +1,4 @@
-"""The S3 drivers on a real server, beside the clients that they are made of."""
+"""The S3 drivers on a real server, compared with the clients that they are based on."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _OPS = ("create", "get", "get_content", "delete")
 
 
 class Bucket:
-    """A server, its bucket, and how each client reaches a prefix in it."""
+    """A server, its bucket, and access to a prefix in it for each client."""
 
     def __init__(self, module: Any, server: Any) -> None:
         self.module = module
         self.port: int = server.port
-        # s3fs closes its connections when it is collected, which fails inside of another's event loop.
+        # References are kept because s3fs closes its connections when it is garbage-collected, which fails within
+        # another event loop.
         self._kept: list[Any] = []
 
     def url(self, driver: str, prefix: str, port: int | None = None, **options: Any) -> str:
@@ -40,14 +41,14 @@ class Bucket:
         return f"{driver}://{self.module.BUCKET}/{prefix}?{urllib.parse.urlencode(query)}"
 
     def raw(self, kind: type[Any], prefix: str, port: int | None = None) -> Any:
-        """A client that knows nothing of holdall."""
+        """A client without holdall."""
         endpoint = f"http://127.0.0.1:{port or self.port}"
         client = kind(endpoint, self.module.BUCKET, prefix, self.module.KEY, self.module.SECRET)
         self._kept.append(client)
         return client
 
     def everybody(self, prefix: str, port: int | None = None) -> dict[str, Client]:
-        """A store for each, apart from each other."""
+        """A separate store for each client."""
         stores: list[Client] = [
             HoldallStore(self.url(driver, f"{prefix}/{driver.replace('+', '-')}", port), name)
             for driver, name in DRIVERS.items()
@@ -58,7 +59,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def bucket(run: Run) -> Iterator[Bucket | None]:
-    """SeaweedFS; None if it cannot be had, which the report then says."""
+    """SeaweedFS; None if it is not available, which is reported."""
     try:
         module = servers.load()
     except ImportError as error:
@@ -94,7 +95,7 @@ def measure(run: Run) -> None:
 
 
 def _small(run: Run, where: Bucket) -> None:
-    """One file of 1 KiB after another."""
+    """Files of 1 KiB, one after another."""
     wanted = [call for call in (*_OPS, "list") if run.wants(f"s3.{call}")]
     if not wanted:
         return
@@ -104,7 +105,7 @@ def _small(run: Run, where: Bucket) -> None:
     tables = {call: run.table(f"s3.{call}", f"{call.replace('_', ' ')}, 1 KiB, S3", "raw obstore") for call in wanted}
     data, ids = run.data(1024), {name: [] for name in stores}
     steps = [(number, call) for number in range(rounds + 1) for call in ("create", "get", "get_content")]
-    # SeaweedFS lists emptied folders for a while: nothing is deleted before all was listed.
+    # SeaweedFS lists emptied folders for a while, so nothing is deleted before all listings.
     steps += [(number, "list") for number in range(min(rounds, 5) + 1)]
     steps += [(number, "delete") for number in range(rounds + 1)]
     for number, call in steps:
@@ -130,10 +131,10 @@ def _small(run: Run, where: Bucket) -> None:
 
 
 def _list_once(store: Client, known: list[str]) -> float:
-    """Seconds an entry. The clients as such read as many at once as they can."""
+    """Seconds for each entry. The plain clients read as many concurrently as they can."""
     expected = len(known)
     if isinstance(store, HoldallStore):
-        # One that remembers no metadata, but has a connection, as the others have.
+        # A store without cached metadata, but with an open connection, as the others have.
         store = store.again()
         store.get(known[0])
     call = store.list_threads if isinstance(store, RawObstore) else store.list
@@ -147,7 +148,7 @@ def _list_once(store: Client, known: list[str]) -> float:
 
 
 def _requests(run: Run, where: Bucket) -> None:
-    """What each call asks for, counted by a proxy; nothing is timed."""
+    """The requests of each call, counted by a proxy; nothing is timed."""
     run.say("s3.requests: counted by a proxy")
     proxy = servers.counting(where.module, where.port)
     table = run.table("s3.requests", "requests a call, S3, 1 KiB", "", unit="requests")
@@ -160,7 +161,7 @@ def _requests(run: Run, where: Bucket) -> None:
                 "get_content": lambda store=store, made=made: store.get_content(made[0]),
                 "delete": lambda store=store, made=made: store.delete(made[0]),
             }
-            store.create(b"x")  # what a client asks for once does not count
+            store.create(b"x")  # one-time requests of a client do not count
             for call, action in calls.items():
                 asked = collections.Counter(request.partition(" ")[0] for request in proxy.counted(action))
                 table.add(f"{name}: {call}", sum(asked.values()))
@@ -171,7 +172,7 @@ def _requests(run: Run, where: Bucket) -> None:
 
 
 def documents(count: int) -> dict[str, bytes]:
-    """The metadata of so many files, minted a second apart up to a minute ago."""
+    """The metadata of this many files, with ids that are a second apart, up to a minute ago."""
     clock = [time.time() - 60 - count]
     minter = IdMinter(lambda: clock[0])
     found: dict[str, bytes] = {}
@@ -184,10 +185,10 @@ def documents(count: int) -> dict[str, bytes]:
 
 
 def _many(run: Run, where: Bucket) -> None:
-    """The metadata of all of very many files, first and again."""
+    """The metadata of all of very many files, listed the first time and again."""
     count, rounds = run.pick(600, 5000, 5000), run.pick(1, 2, 3)
     run.say(f"s3.many: {count} files")
-    # One after another takes so long that a part must do, except in a full run.
+    # Sequential reads are so slow that only a part is read, except in a full run.
     part = run.pick(200, 500, count)
     found = documents(count)
     raw: RawObstore = where.raw(RawObstore, "many")
@@ -230,7 +231,7 @@ def _objects_of(meta: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _pages(run: Run) -> None:
-    """The requests for a page out of 100 000, before a server that has them in memory."""
+    """The requests for a page out of 100 000, sent to a server that has them in memory."""
     count = run.pick(10_000, 100_000, 100_000)
     run.say(f"s3.page: {count} files, requests counted")
     table = run.table("s3.page", f"requests for a page of 20 out of {count}, S3", "", unit="requests")
@@ -255,7 +256,7 @@ def _pages(run: Run) -> None:
 
 
 def _parts(run: Run, where: Bucket) -> None:
-    """A large upload by the size of its parts, and how many are on their way at once."""
+    """A large upload, by part size and concurrency."""
     size, rounds = run.pick(32, 128, 256) * MIB, run.pick(1, 3, 5)
     run.say(f"s3.parts: {size // MIB} MiB")
     data = run.data(size)

@@ -1,4 +1,4 @@
-"""`holdall serve` beside the store that it serves, and beside a server that does nothing with the same requests."""
+"""`holdall serve`, compared with the store that it serves, and with a server that does nothing for these requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SERVING = re.compile(r"serving http://127\.0\.0\.1:(\d+)")
 
 
 def measure(run: Run) -> None:
-    """Tables `server.*`: the wall time of a request by how many clients there are, and the time one waits for it."""
+    """Tables `server.*`: the wall time of a request by the number of clients, and its latency."""
     wanted = [call for call in CALLS if run.wants(f"server.{call}")]
     if not wanted:
         return
@@ -72,7 +72,7 @@ def _add(run: Run, call: str, who: str, done: dict[str, Any]) -> None:
 
 
 def _contestants(run: Run, stack: contextlib.ExitStack, files: int) -> dict[str, dict[str, tuple[_Load, Any]]]:
-    """For each call, who is measured: the process that asks, and its job as far as it is the same each time."""
+    """For each call, the contestants: the process that sends requests, and the constant part of its job."""
     filled, new = str(run.new_folder()), str(run.new_folder())
     with holdall.open_store(filled, fsync=False) as store:
         ids = [store.create(FILENAME, DATA, purpose="user_data").id for _ in range(files)]
@@ -111,7 +111,7 @@ class _Load:
         return self
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """What came of one job."""
+        """The result of one job."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -127,7 +127,7 @@ class _Load:
 
 @contextlib.contextmanager
 def _serving(*words: str) -> Iterator[int]:
-    """A server in a process of its own, that says where it listens; gives its port."""
+    """A server in a separate process, which prints its address; yields its port."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDALL_")}
     more = ["--port", "0", "--sweep-every", "0"] if words[0] == "holdall.cli" else []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:

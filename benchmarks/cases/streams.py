@@ -1,4 +1,4 @@
-"""Large files: hashing beside the writing, reading whole, and what it costs to verify what is read."""
+"""Large files: hashing while writing, reading whole files, and the cost of verifying what is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHOLE = "Path.read_bytes"
 def measure(run: Run) -> None:
     """Tables `stream.create` and `content.256MiB`."""
     if run.wants("stream.") or run.wants("content."):
-        # Large files are removed as soon as they were read.
+        # Large files are removed as soon as they have been read.
         run.later(lambda: _measure(run))
 
 
@@ -60,7 +60,7 @@ def _measure(run: Run) -> None:
 
 
 def _creates(store: Any, folder: Path) -> dict[str, Callable[[Any], Any]]:
-    """Each returns the SHA-256, and how to remove what was stored."""
+    """Each returns the SHA-256, and a function that removes what was stored."""
 
     def ours(source: Any) -> Any:
         file = store.create("a", source, purpose="user_data")

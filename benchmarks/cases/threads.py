@@ -1,4 +1,4 @@
-"""Creating from many threads at once, one store for all."""
+"""Creating files from many threads concurrently, with a single store."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DURABLE = ("HoldallDurable", "StageFloorDurable")
 _FAST = ("Holdall", "SeedPort", "StageFloor")
 
 _FLUSH = 0.001
-"""Seconds, as flash without a capacitor takes; disks that turn take ten times as long."""
+"""In seconds: typical of flash without a capacitor; rotating disks take ten times as long."""
 
 
 def measure(run: Run) -> None:
-    """Tables `threads.*`: the wall time of a create, by how many threads share the work. `threads.slow` is on a disk
-    whose flush takes a millisecond.
+    """Tables `threads.*`: the wall time of a create, by the number of threads that share the work. `threads.slow` is on
+    a disk whose flush takes a millisecond.
     """
     for name, title, classes, files in (
         ("threads.durable", "create 1 KiB, durable, from threads", _DURABLE, 384),
@@ -56,7 +56,7 @@ def _measure(run: Run, table: Table, stores: list[type[Peer]], files: int, disk:
 
 
 def together(peer: Peer, threads: int, files: int) -> float:
-    """The wall seconds of one create, where so many threads make the files in equal parts."""
+    """The wall time of one create, in seconds, when this many threads create the files in equal parts."""
     data = bytes(1024)
     ready = threading.Barrier(threads + 1)
     made: list[list[str]] = []

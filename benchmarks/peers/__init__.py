@@ -1,4 +1,4 @@
-"""What holdall is measured against, each behind the same six calls."""
+"""The libraries that holdall is compared with, each behind the same six calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PEERS: dict[str, tuple[str, ...]] = {
 
 
 def find(names: Sequence[str] | None = None) -> tuple[list[type[Peer]], dict[str, str]]:
-    """The peers that can be imported, and why the others cannot, by name. `names` are of classes; None: all."""
+    """The peers that can be imported, and the reasons for the others, by name. `names` are class names; None: all."""
     found: list[type[Peer]] = []
     missing: dict[str, str] = {}
     for module, classes in PEERS.items():

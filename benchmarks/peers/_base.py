@@ -1,4 +1,4 @@
-"""The interface of a peer, and the half of it that stores of plain keys have in common."""
+"""The interface of a peer, and a base class for key-value stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILENAME = "report.jsonl"
 
 
 def described(data: bytes) -> tuple[str, dict[str, Any]]:
-    """A new id and the metadata of a file with these bytes, as an application without holdall would make them."""
+    """A new id and the metadata of a file with this content, as an application without holdall would create them."""
     file_id = f"file-{uuid.uuid4().hex}"
     return file_id, {
         "id": file_id,
@@ -30,32 +30,32 @@ def described(data: bytes) -> tuple[str, dict[str, Any]]:
 
 
 class Peer(abc.ABC):
-    """A store in one directory. What a call returns is checked after the clock has stopped."""
+    """A store in one directory. Results are checked after the time has been measured."""
 
     name: ClassVar[str]
-    """As the tables say it."""
+    """The name in the tables."""
     promises: ClassVar[str]
-    """What it does that others do not, or not, in a few words: numbers mean little without it."""
+    """How its guarantees differ from the others', in a few words: numbers mean little without it."""
     distribution: ClassVar[str | None] = None
-    """Whose version the report gives."""
+    """The distribution whose version is reported."""
     syncs: ClassVar[bool] = False
-    """Whether it waits for the disk."""
+    """Whether it syncs to disk."""
 
     @abc.abstractmethod
     def __init__(self, root: Path) -> None:
-        """Open a store in a directory that is empty, or that another of this kind has used."""
+        """Open a store in a directory that is empty, or that was used by the same kind of store."""
 
     @abc.abstractmethod
     def create(self, data: bytes) -> str:
-        """Store bytes with their metadata, and return the id."""
+        """Store data with its metadata, and return the id."""
 
     @abc.abstractmethod
     def get(self, file_id: str) -> Any:
-        """The metadata, in whatever form the peer has it."""
+        """The metadata, in whatever form the peer returns it."""
 
     @abc.abstractmethod
     def get_content(self, file_id: str) -> bytes:
-        """The bytes."""
+        """The data."""
 
     @abc.abstractmethod
     def list(self) -> Sequence[Any]:
@@ -63,29 +63,29 @@ class Peer(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, file_id: str) -> None:
-        """Remove a file; returns when the caller may go on."""
+        """Remove a file. Returns when the caller may continue."""
 
     def page(self, limit: int) -> Sequence[Any]:
-        """The metadata of the newest files. Who has no pages lists all, as its users must."""
+        """The metadata of the newest files. A peer without pages lists all files, as its users must."""
         return sorted(self.list(), key=self.created)[-limit:]
 
     @abc.abstractmethod
     def facts(self, found: Any) -> tuple[str, int | None]:
-        """The name and size in what `get` or `list` returned; None: it says no size. Not timed."""
+        """The name and size in a result of `get` or `list`; None: it contains no size. Not timed."""
 
     def created(self, found: Any) -> Any:
-        """What the newest are found by."""
+        """The sort key for the newest files."""
         return found["created_at"]
 
     def settle(self) -> None:
-        """Wait for what goes on behind the calls that have returned."""
+        """Wait for background work of calls that have returned."""
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release resources."""
 
 
 class TwoObjects(Peer):
-    """A store of keys: an object of bytes and one of JSON for each file, as an application would write it."""
+    """A key-value store: an object of data and one of JSON for each file, as an application would write them."""
 
     def create(self, data: bytes) -> str:
         file_id, meta = described(data)

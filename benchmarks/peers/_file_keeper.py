@@ -13,7 +13,7 @@ __all__ = ["FileKeeper"]
 
 
 class FileKeeper(TwoObjects):
-    """Two of its files for each of ours."""
+    """Two of its files for each file."""
 
     name = "file-keeper"
     promises = "not atomic; always MD5 and a look at the content"

@@ -1,4 +1,4 @@
-"""filedepot, which keeps metadata itself."""
+"""filedepot, which stores metadata itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Filedepot(Peer):
         return self._store.create(data, FILENAME, "text/plain")
 
     def get(self, file_id: str) -> Any:
-        # It opens the data as well; a reader of metadata must close it.
+        # It also opens the data, so a reader of metadata must close it.
         with self._store.get(file_id) as file:
             return file
 

@@ -1,4 +1,4 @@
-"""Bare system calls: what the layout costs where nothing is validated, hashed, counted or parsed."""
+"""Plain system calls: the cost of the layout without validation, hashing, counting or parsing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Floor(Peer):
-    """The reading half; metadata is a constant and stays bytes."""
+    """The reading half; metadata is constant and is not parsed."""
 
     distribution = None
 
@@ -79,7 +79,7 @@ class _Floor(Peer):
 
 
 class SeedFloor(_Floor):
-    """The protocol that the layout comes from: each file under a temporary name, then renamed."""
+    """The protocol from which the layout originates: each file under a temporary name, then renamed."""
 
     name = "seed-protocol floor"
     promises = "bare calls: mkdir, two files, each renamed into place; constant metadata"
@@ -97,7 +97,7 @@ class SeedFloor(_Floor):
 
 
 class StageFloor(_Floor):
-    """The protocol of the local backend: a directory filled apart, then renamed into the root."""
+    """The protocol of the local backend: a directory filled elsewhere, then renamed into the root."""
 
     name = "staging floor"
     promises = "bare calls: mkdir, two files, one rename; constant metadata"
@@ -124,7 +124,7 @@ class StageFloor(_Floor):
 
 
 class StageFloorDurable(StageFloor):
-    """The same, with the four syncs without which a loss of power could take the file."""
+    """The same, with the four syncs that a file needs to survive a power failure."""
 
     name = "staging floor, four syncs"
     promises = "bare calls: mkdir, two files, one rename, four syncs; constant metadata"

@@ -13,7 +13,7 @@ __all__ = ["Fsspec"]
 
 
 class Fsspec(TwoObjects):
-    """Two of its files for each of ours."""
+    """Two of its files for each file."""
 
     name = "fsspec local"
     promises = "not atomic: writes in place"

@@ -42,7 +42,7 @@ class Holdall(Peer):
         self.store.delete(file_id)
 
     def settle(self) -> None:
-        # Looking for leftovers waits for what this process is erasing.
+        # Finding leftovers waits for entries that this process is erasing.
         for _ in self.store.backend.debris():
             pass
 
@@ -54,7 +54,7 @@ class Holdall(Peer):
 
 
 class HoldallDurable(Holdall):
-    """`file://…`, as it is by default."""
+    """`file://…` with default options."""
 
     name = "holdall"
     promises = "atomic; survives a loss of power; validates, hashes while writing"

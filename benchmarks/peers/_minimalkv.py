@@ -1,4 +1,4 @@
-"""minimalkv on a directory: keys are flat, so metadata and data lie side by side."""
+"""minimalkv on a directory: keys are flat, so metadata and data are in the same directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Minimalkv"]
 
 
 class Minimalkv(TwoObjects):
-    """Two of its keys for each of our files."""
+    """Two of its keys for each file."""
 
     name = "minimalkv"
     promises = "not atomic: writes in place; one flat directory"

@@ -1,4 +1,4 @@
-"""What an S3 store is measured against: the clients as such, making the same requests that holdall's drivers make."""
+"""What the S3 drivers are compared with: plain clients that make the same requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.peers._base import FILENAME, described
 __all__ = ["AT_ONCE", "CLIENTS", "Boto", "Client", "HoldallStore", "RawClient", "RawObstore", "RawS3fs"]
 
 AT_ONCE = 16
-"""How many reads those who read many at once have on their way."""
+"""The number of concurrent reads of those contestants that read concurrently."""
 
 
 class Client(abc.ABC):
@@ -33,7 +33,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def get_content(self, file_id: str) -> bytes:
-        """The bytes, once it is known that they are a whole file's."""
+        """The data, once it is known to belong to a complete file."""
 
     @abc.abstractmethod
     def list(self) -> Sequence[Any]:
@@ -41,14 +41,14 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, file_id: str) -> None:
-        """Remove a file that is there."""
+        """Remove a file that exists."""
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release resources."""
 
 
 class RawClient(Client):
-    """A client as such. Makes two objects a file, the metadata last, and removes it first."""
+    """A plain client. Stores two objects for each file, the metadata last, and removes the metadata first."""
 
     def create(self, data: bytes) -> str:
         file_id, meta = described(data)
@@ -73,7 +73,7 @@ class RawClient(Client):
 
     @abc.abstractmethod
     def put(self, key: str, data: bytes) -> None:
-        """One PUT, of what is not there yet: each asks the server not to replace anything, as holdall does."""
+        """One PUT of a new object: each asks the server not to replace anything, as holdall does."""
 
     @abc.abstractmethod
     def read(self, key: str) -> bytes:
@@ -85,7 +85,7 @@ class RawClient(Client):
 
     @abc.abstractmethod
     def ids(self) -> list[str]:
-        """A LIST for each thousand."""
+        """One LIST for each thousand."""
 
 
 class HoldallStore(Client):
@@ -97,7 +97,7 @@ class HoldallStore(Client):
         self.store = holdall.open_store(url)
 
     def again(self) -> HoldallStore:
-        """The same files, opened anew."""
+        """The same files, through a newly opened store."""
         return HoldallStore(self._url, self.name)
 
     def create(self, data: bytes) -> str:
@@ -121,7 +121,7 @@ class HoldallStore(Client):
 
 
 class RawObstore(RawClient):
-    """obstore, sync."""
+    """obstore, synchronous."""
 
     name = "raw obstore"
 
@@ -149,7 +149,7 @@ class RawObstore(RawClient):
         self._store.delete(key)
 
     def put_large(self, key: str, data: bytes) -> None:
-        """Its own way with large objects: parts, several at once."""
+        """Its default for large objects: parts, several concurrently."""
         self._store.put(key, data)
 
     def ids(self) -> list[str]:
@@ -157,12 +157,12 @@ class RawObstore(RawClient):
         return [key.partition("/")[0] for key in keys if key.endswith("/meta.json")]
 
     def list_threads(self) -> Sequence[Any]:
-        """All metadata, by threads."""
+        """All metadata, read by threads."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(self.get, self.ids()))
 
     def list_async(self) -> Sequence[Any]:
-        """All metadata, by an event loop."""
+        """All metadata, read by an event loop."""
 
         async def read(file_id: str, gate: asyncio.Semaphore) -> Any:
             async with gate:
@@ -176,7 +176,7 @@ class RawObstore(RawClient):
         return asyncio.run(every())
 
     def put_many(self, objects: dict[str, bytes]) -> None:
-        """Fill a store, as fast as can be."""
+        """Fill a store, as fast as possible."""
 
         async def every() -> None:
             gate = asyncio.Semaphore(32)
@@ -191,7 +191,7 @@ class RawObstore(RawClient):
 
 
 class RawS3fs(RawClient):
-    """s3fs, sync, as its users call it."""
+    """s3fs, synchronous, as its users call it."""
 
     name = "raw s3fs"
     options: ClassVar[dict[str, Any]] = {}
@@ -222,13 +222,13 @@ class RawS3fs(RawClient):
         return [key.split("/")[-2] for key in self._fs.find(self._root) if key.endswith("/meta.json")]
 
     def list_together(self) -> Sequence[Any]:
-        """All metadata by its own way of reading many."""
+        """All metadata, read by its own method for many files."""
         keys = [f"{self._root}/{file_id}/meta.json" for file_id in self.ids()]
         return [json.loads(text) for text in self._fs.cat(keys, max_concurrency=1).values()]
 
 
 class RawS3fsOneRequest(RawS3fs):
-    """s3fs, told not to ask for the size before each read."""
+    """s3fs, without requesting the size before each read."""
 
     name = "raw s3fs, no HEAD"
     options: ClassVar[dict[str, Any]] = {"max_concurrency": 1}

@@ -13,7 +13,7 @@ __all__ = ["Obstore"]
 
 
 class Obstore(TwoObjects):
-    """Two of its objects for each of our files."""
+    """Two of its objects for each file."""
 
     name = "obstore LocalStore"
     promises = "each of the two files atomic"

@@ -13,7 +13,7 @@ __all__ = ["OpenDAL"]
 
 
 class OpenDAL(TwoObjects):
-    """Two of its files for each of ours."""
+    """Two of its files for each file."""
 
     name = "OpenDAL fs"
     promises = "each of the two files atomic, and synced (not its directory)"

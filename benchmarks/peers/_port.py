@@ -1,4 +1,4 @@
-"""The protocol that the layout comes from, in the Python one writes first: pathlib, tempfile, json, uuid, pydantic."""
+"""The protocol from which the layout originates, in straightforward Python: pathlib, tempfile, json, uuid, pydantic."""
 
 from __future__ import annotations
 

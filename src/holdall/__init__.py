@@ -1,4 +1,4 @@
-"""holdall keeps uploaded files, each with its metadata, on any storage you can name by URL.
+"""holdall stores uploaded files, each with its metadata, on any storage that can be named by URL.
 
 >>> import holdall
 >>> store = holdall.open_store("memory://")
@@ -6,10 +6,10 @@
 >>> store.get_content(file.id)
 b'hello'
 
-The names below are all that most applications need. Besides them, `holdall.backend` is for authors of backends,
-`holdall.conformance` tests what they have written, `holdall.wrappers` puts something around a backend, and
-`holdall.server` speaks the Files API over HTTP.
-The names are loaded when first used, so that `import holdall` costs next to nothing.
+The names below are all that most applications need. In addition, `holdall.backend` is for authors of backends,
+`holdall.conformance` tests backends, `holdall.wrappers` adds behaviour around a backend, and `holdall.server` serves
+the Files API over HTTP.
+Names are loaded on first use, so that `import holdall` is cheap.
 """
 
 from __future__ import annotations

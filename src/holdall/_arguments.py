@@ -1,6 +1,6 @@
-"""Checks of what callers pass, one function an argument.
+"""Checks of arguments that callers pass, one function for each argument.
 
-Each returns the value to work with, or raises `InvalidRequest`.
+Each returns the normalized value, or raises `InvalidRequest`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from holdall.model import FilePurpose, to_purpose
 
 MAX_PAGE = 10_000
 MAX_METADATA_BYTES = 64 * 1024
-# The JSON reader of pydantic stops at 200 levels; what is stored must be readable.
+# pydantic's JSON parser stops at 200 levels, and whatever is stored must be readable.
 MAX_METADATA_DEPTH = 100
 _MAX_PURPOSE_CHARS = 64
 _MAX_CONTENT_TYPE_CHARS = 255
-# The JSON reader of pydantic stops at 4300 digits, though its writer does not.
+# pydantic's JSON parser stops at 4300 digits, although its serializer does not.
 _MOST_DIGITS = 4000
 _INT_BOUND = 10**_MOST_DIGITS
 _SHOWN_CHARACTERS = 100
-# Nearly 8000 years: a time that lies further ahead cannot be shown as a date.
+# Nearly 8000 years: a time further ahead cannot be shown as a date.
 _LONGEST_SECONDS = 250_000_000_000
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
@@ -34,14 +34,14 @@ _VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
 
 
 def _text(name: str, value: Any) -> str:
-    """The text itself, of a member of a caller's own enum too."""
+    """The text as a plain `str`, also for a member of a string enum."""
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be text, not {type(value).__name__}")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(f"{name} contains an unpaired surrogate, which UTF-8 cannot encode") from None
-    # `str(value)` would be the name of such a member.
+    # For a string enum's member, `str(value)` would return the member's name.
     return str.__str__(value)
 
 
@@ -65,7 +65,7 @@ def purpose(value: Any) -> FilePurpose | str:
 
 
 def content_type(value: Any) -> str | None:
-    """A media type; not looked into, but safe to put into a header."""
+    """A media type. It is not parsed, but is safe to use in a header."""
     if value is None:
         return None
     text = _text("content_type", value)
@@ -77,12 +77,13 @@ def content_type(value: Any) -> str | None:
 
 
 def metadata(value: Any) -> dict[str, Any] | None:
-    """A copy of the caller's JSON object."""
+    """A copy of a JSON object."""
     if value is None:
         return None
     if not isinstance(value, dict):
         raise InvalidRequest(f"metadata must be a dict, not {type(value).__name__}")
-    # Every value takes a byte at least. Counting them also ends the walk through an object that contains itself.
+    # Every value takes at least one byte of JSON. Counting them also stops the recursion for an object that contains
+    # itself.
     copy: dict[str, Any] = _json(value, "metadata", 0, iter(range(MAX_METADATA_BYTES)))
     size = len(pydantic_core.to_json(copy))
     if size > MAX_METADATA_BYTES:
@@ -91,7 +92,7 @@ def metadata(value: Any) -> dict[str, Any] | None:
 
 
 def _json(value: Any, where: str, depth: int, allowance: Iterator[int]) -> Any:
-    # Exact types: a subclass or a tuple would come back as something else.
+    # Exact types only: an instance of a subclass, or a tuple, would not be read back as the same type.
     if depth > MAX_METADATA_DEPTH:
         raise InvalidRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
     if next(allowance, None) is None:
@@ -124,12 +125,12 @@ def _scalar(value: Any, where: str) -> Any:
 
 
 def limit(value: Any) -> int:
-    """A largest size, in bytes."""
+    """A size limit, in bytes."""
     return _whole("max_bytes", value, 1)
 
 
 def remembered(value: Any) -> int:
-    """How many files' metadata are kept in memory at most."""
+    """How many files' metadata to cache at most."""
     return _whole("remember", value, 0)
 
 
@@ -148,7 +149,7 @@ def sha256(value: Any) -> str | None:
 
 
 def lifetime(value: Any) -> int | None:
-    """How long a file lives, in whole seconds."""
+    """A file's lifetime, in whole seconds."""
     if value is None:
         return None
     whole = seconds("expires_after", value, least=1)
@@ -158,7 +159,7 @@ def lifetime(value: Any) -> int | None:
 
 
 def seconds(name: str, value: Any, *, least: int = 0) -> float:
-    """A span of time, in seconds."""
+    """A time span, in seconds."""
     number = value.total_seconds() if isinstance(value, dt.timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not least <= number <= _LONGEST_SECONDS:
         raise InvalidRequest(
@@ -173,7 +174,7 @@ def validity(value: Any) -> int:
 
 
 def page_limit(value: Any) -> int | None:
-    """How many files a page may have; None: all."""
+    """How many files a page may contain; None: all."""
     return None if value is None else _whole("limit", value, 1, MAX_PAGE)
 
 
@@ -187,7 +188,7 @@ def order(value: Any) -> Literal["asc", "desc"]:
 
 
 def byte_range(start: Any, stop: Any, size_bytes: int) -> tuple[int, int]:
-    """A half-open range within a file of this size, its end clipped."""
+    """A half-open range within a file of this size; `stop` is clipped to the size."""
     first = _whole("start", start, 0)
     last = size_bytes if stop is None else min(_whole("stop", stop, 0), size_bytes)
     if first > size_bytes:
@@ -210,6 +211,6 @@ def _shown(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:
-        # An int of more than 4300 digits has no text (sys.set_int_max_str_digits).
+        # An int of more than 4300 digits cannot be converted to text (sys.set_int_max_str_digits).
         return f"a huge {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

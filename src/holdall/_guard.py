@@ -1,4 +1,4 @@
-"""The border to a backend: what crosses it is a holdall error that says what was attempted, on what."""
+"""Error translation around calls to a backend: every error becomes a holdall error that names operation and file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Guard"]
 class Guard:
     """A context manager around a call to a backend.
 
-    Completes holdall's own errors with the operation, id and backend where they lack them; turns anything else into
-    a `StorageError`, with the original as its cause. `KeyboardInterrupt` and its like pass unchanged.
+    Adds the operation, id and backend to holdall's own errors where these are missing; turns any other `Exception` into
+    a `StorageError`, with the original as its cause. `KeyboardInterrupt` and the like pass unchanged.
     """
 
-    # A class, since one written with contextlib costs as much as a small read.
+    # A class, because a context manager written with contextlib costs as much as a small read.
     __slots__ = ("_backend", "_file_id", "_operation")
 
     def __init__(self, backend: str, operation: str, file_id: str | None = None) -> None:

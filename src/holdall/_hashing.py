@@ -1,4 +1,4 @@
-"""The SHA-256 of what is being written, computed at the same time on another processor."""
+"""The SHA-256 of written data, computed on another processor while the data is being written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Sha256"]
 
-# Handing a chunk over costs about 20 microseconds: as much as hashing this many bytes.
+# Handing over a chunk costs about 20 microseconds, the same as hashing this many bytes.
 _LEAST_BYTES = 32 * 1024
-# How far hashing may be behind: enough to never wait for the writer, little enough to be no memory.
+# How many chunks hashing may lag behind: enough to keep the helper busy, few enough to bound memory use.
 _MOST_WAITING = 8
 
 
 class _Helpers:
-    """Threads that hash for whoever is writing: one for every processor but that of the writer."""
+    """Threads that hash for writers: as many as there are processors, minus one for the writer."""
 
     def __init__(self) -> None:
         others = (os.cpu_count() or 1) - 1
@@ -34,7 +34,7 @@ _helpers = _Helpers()
 
 
 def _after_fork() -> None:
-    # The threads stayed with the parent.
+    # The threads exist only in the parent.
     global _helpers  # noqa: PLW0603
     _helpers = _Helpers()
 
@@ -43,22 +43,22 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Sha256:
-    """A digest that grows by what is written. For one thread at a time."""
+    """An incremental digest. For one thread at a time."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        # Made for the first chunk that is handed over: small files, of which there are many, are done without.
+        # Created when the first chunk is handed over, since the many small files never need them.
         self._waiting: deque[Buffer]
         self._changed: threading.Condition
         self._helped: bool | None = None
 
     def hexdigest(self) -> str:
-        """Of all chunks so far, in lower-case hexadecimal."""
+        """The digest of all chunks so far, in lower-case hexadecimal."""
         self._wait_for(0)
         return self._digest.hexdigest()
 
     def update(self, chunk: Buffer, write: Callable[[Buffer], None]) -> None:
-        """Add the chunk, and `write` it, at the same time if it is large and a processor is idle.
+        """Add the chunk and `write` it, both at the same time if the chunk is large and a processor is idle.
 
         Its memory may be reused when this returns or raises.
         """
@@ -72,7 +72,7 @@ class Sha256:
         self._wait_for(_MOST_WAITING)
 
     def _hand_over(self, chunk: Buffer) -> bool:
-        """Let a helper hash this chunk, after those before it. False if none is idle."""
+        """Have a helper hash this chunk, after the earlier ones. False if no helper is idle."""
         if self._helped is None:
             self._waiting, self._changed, self._helped = deque(), threading.Condition(), False
         with self._changed:
@@ -87,7 +87,7 @@ class Sha256:
         try:
             helpers.pool.submit(self._help, helpers)
         except RuntimeError:
-            # The interpreter is being shut down, and starts no more threads.
+            # The interpreter is shutting down and starts no more threads.
             self._help(helpers)
         return True
 
@@ -101,7 +101,7 @@ class Sha256:
                     chunk = self._waiting[0]
                 self._digest.update(chunk)
                 with self._changed:
-                    # Only now: what is hashed at this moment counts as waiting.
+                    # Removed only after hashing, so that a chunk that is being hashed still counts as waiting.
                     self._waiting.popleft()
                     self._changed.notify()
         finally:
@@ -114,10 +114,10 @@ class Sha256:
 
 
 def _unchanging(chunk: Buffer) -> Buffer | None:
-    """The chunk, to be read after its owner has let go of it; None if the owner could change it by then."""
+    """The chunk in a form that can be read after `update` has returned; None if the caller could modify it by then."""
     if isinstance(chunk, bytes):
         return chunk
-    # A view of its own lives on when the one it was made from is released.
+    # A new view stays valid when the caller releases the original one.
     if isinstance(chunk, memoryview) and isinstance(chunk.obj, bytes):
         return memoryview(chunk)
     return None

@@ -1,8 +1,8 @@
-"""Walking a store in the order of creation, reading only the metadata that is asked for.
+"""Listing a store in order of creation, reading only the metadata that is needed.
 
-The order is (`created_at`, `id`). For ids that holdall minted that is the order of the ids themselves, so a page
-needs the ids around it and nothing else. Where an id from elsewhere stands is in its metadata only: each of these is
-read once, its place is remembered, and it is merged into the others.
+The order is (`created_at`, `id`). For ids that holdall generated, this is the order of the ids as text, so a page needs
+only the ids around it. The position of any other id depends on its metadata: each of these is read once, its position
+is cached, and it is merged into the rest.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ __all__ = ["Listing", "Order", "page_of"]
 Order = Literal["asc", "desc"]
 
 _FIRST_BATCH = 32
-# As many as object stores name in one answer.
+# The number of keys in one response of an object store.
 _LARGEST_BATCH = 1000
-# How many ids tell the density. Two keys each: one answer of an object store to a client that lists keys.
+# How many ids the density is estimated from. With two keys for each id, one response of an object store covers them.
 _LOOK = 480
 _FIRST_WINDOW_MS = 60_000
-# How many listings at once, and of how many ids at least: two keys each, an answer of an object store.
+# How many listings run concurrently, and the least number of ids for each: with two keys for an id, one response of an
+# object store.
 _SIDE_BY_SIDE = 4
 _LEAST_IDS = 500
 # About 200 bytes each.
@@ -39,20 +40,21 @@ _MOST_REMEMBERED = 100_000
 
 
 class Listing:
-    """The files of a backend in order. Safe in many threads."""
+    """The files of a backend in order. Thread-safe."""
 
     def __init__(self, backend: Backend, metadata: Metadata) -> None:
         self._backend = backend
         self._metadata = metadata
-        # Of ids from elsewhere. Entries never change, so a place once known stays. Replaced as a whole, never changed.
+        # For ids that holdall did not generate. Entries are immutable, so a cached position stays valid. The dict is
+        # replaced, never modified.
         self._created_at: dict[str, int] = {}
         self._last = _Names(None, [], [])
 
     def walk(
         self, now: float, *, order: Order, hint: int | None, after: str | None = None, purpose: str | None = None
     ) -> Iterator[list[FileObject]]:
-        """All files of that purpose after the cursor `after` that have not expired at `now`, in order, lazily, many at
-        a time. `hint` is how many the caller expects to take.
+        """All files of that purpose after the cursor `after` that have not expired at `now`, in order, lazily, in
+        batches. `hint` is how many the caller expects to take.
         """
         for batch in self._batches(int(now * 1000), after, order, hint):
             yield [
@@ -71,26 +73,27 @@ class Listing:
             try:
                 self._metadata.read_listed(batch, found, fresh)
             except Exception:
-                # What was found before the storage failed is delivered before the error.
+                # Files found before the storage failed are yielded before the error is raised.
                 if found:
                     yield found
                 raise
             yield found
             left -= len(batch)
-            # Once all that was asked for is read, the caller wanted more than that: some were not for it.
+            # When the caller asks for more than it announced, it is discarding some of the files: read in growing
+            # batches.
             size = min(left if left > 0 else max(size, _FIRST_BATCH) * 2, _LARGEST_BATCH)
 
     def _by_ranges(
         self, now_ms: int, after: str | None, order: Order, hint: int | None
     ) -> tuple[Iterator[str], dict[str, FileObject]]:
         first, last = plausible_range(now_ms)
-        # Ids from elsewhere are spread over the whole range of text, those of holdall lie in a narrow one: two looks
-        # outside of it find them, at any size of the store. One that lies inside by chance could be told from ours
-        # only by looking at every id; its place is that of its text.
+        # Ids of other programs may lie anywhere in the text order, those of holdall in a narrow range, so two listings
+        # outside of that range find the others, whatever the size of the store. One that lies in the range by chance
+        # could be told apart only by examining every id; it is listed at the position of its text.
         above = list(self._backend.list_ids(after=last))
         rest: Iterator[str] = iter(())
         if order == "asc" and after is None:
-            # From the beginning, the look below and the listing itself are one.
+            # Listing from the beginning covers the range below as well.
             below, rest = _divided(self._all_ids() if hint is None else self._backend.list_ids(), first)
         else:
             below = list(self._backend.list_ids(before=first))
@@ -111,7 +114,7 @@ class Listing:
         return places.merged(own, after, order), fresh
 
     def _all_ids(self) -> Iterator[str]:
-        # In memory there is nothing to wait for.
+        # For a backend in memory, there is no latency to hide.
         marks = [] if self._backend.quick else self._metadata.marks(_SIDE_BY_SIDE, _LEAST_IDS)
         return _side_by_side(self._backend, marks) if marks else self._backend.list_ids()
 
@@ -133,7 +136,7 @@ class Listing:
         return places.merged(iter(own) if order == "asc" else reversed(own), after, order), fresh
 
     def _names(self) -> _Names:
-        """All ids; those of the listing before if the backend can tell that nothing has come or gone."""
+        """All ids; taken from the previous listing if the backend can tell that nothing has changed since."""
         version = self._backend.listing_version()
         last = self._last
         if version is not None and version == last.version:
@@ -149,7 +152,7 @@ class Listing:
         return found
 
     def _places(self, foreign: list[str]) -> tuple[_Places, dict[str, FileObject]]:
-        """Where these ids stand, and the files that had to be read to know it."""
+        """The positions of these ids, and the files that had to be read to find out."""
         remembered = self._created_at
         created_at = {i: remembered[i] for i in foreign if i in remembered}
         unknown = [i for i in foreign if i not in created_at]
@@ -163,7 +166,7 @@ class Listing:
 
 
 class _Names:
-    """The ids that were in one listing, ascending: those of the form that holdall mints, and all others."""
+    """The ids of one listing, ascending: those of the form that holdall generates, and all others."""
 
     def __init__(self, version: Hashable | None, own: list[str], foreign: list[str]) -> None:
         self.version = version
@@ -172,28 +175,28 @@ class _Names:
 
 
 class _Places:
-    """Where ids stand in the order: those of holdall by their text, the others by `created_at`."""
+    """Positions in the order: ids of holdall are placed by their text, others by `created_at`."""
 
     def __init__(self, created_at: dict[str, int]) -> None:
         self.created_at = created_at
 
     def of(self, file_id: str) -> tuple[int, str]:
-        """Seconds and the id."""
+        """The sort key: seconds and the id."""
         seconds = self.created_at.get(file_id)
         return time_of_text(file_id) // 1000 if seconds is None else seconds, file_id
 
     def own_start(self, cursor: str) -> str:
-        """A text that no id of holdall's after the cursor lies below."""
+        """A lower bound, as text, of the ids of holdall after the cursor."""
         seconds = self.created_at.get(cursor)
         return cursor if seconds is None else lower_bound(seconds * 1000)
 
     def own_stop(self, cursor: str) -> str:
-        """A text that no id of holdall's before the cursor lies above."""
+        """An upper bound, as text, of the ids of holdall before the cursor."""
         seconds = self.created_at.get(cursor)
         return cursor if seconds is None else lower_bound(seconds * 1000 + 1000)
 
     def merged(self, own: Iterator[str], after: str | None, order: Order) -> Iterator[str]:
-        """`own`, which are in order, and the others, as far as they come after the cursor."""
+        """`own`, which is in order, merged with the other ids, restricted to those after the cursor."""
         ids, descending = own, order == "desc"
         if self.created_at:
             others = sorted(self.created_at, key=self.of, reverse=descending)
@@ -205,7 +208,7 @@ class _Places:
 
 
 def page_of(batches: Iterator[list[FileObject]], limit: int | None) -> FilePage:
-    """The first `limit` files as a page; None: all. Takes one file more, to know whether there is one."""
+    """The first `limit` files as a page; None: all. Reads one file more, to know whether there is another page."""
     data: list[FileObject] = []
     for batch in batches:
         data += batch
@@ -223,7 +226,7 @@ def page_of(batches: Iterator[list[FileObject]], limit: int | None) -> FilePage:
 
 
 def _divided(ids: Iterator[str], at: str) -> tuple[list[str], Iterator[str]]:
-    """Those before `at`, and the others, which are still to come."""
+    """A list of the ids before `at`, and an iterator over the rest."""
     before: list[str] = []
     for file_id in ids:
         if file_id >= at:
@@ -233,10 +236,11 @@ def _divided(ids: Iterator[str], at: str) -> tuple[list[str], Iterator[str]]:
 
 
 def _side_by_side(backend: Backend, marks: list[str]) -> Iterator[str]:
-    """All ids, from several listings at once: up to the first mark, between each two of them, and after the last.
+    """All ids, listed concurrently in parts: up to the first mark, between consecutive marks, and after the last.
 
-    An object store gives a thousand keys an answer, and none before the one before: whoever has listed it before knows
-    where to begin in the middle. What is after the last mark can be any number, and is listed as it is taken.
+    An object store returns a thousand keys in a response, and each request needs the last key of the previous response.
+    Marks from an earlier listing make it possible to start in the middle. The part after the last mark may be of any
+    size, and is listed lazily.
     """
     threads = ThreadPoolExecutor(len(marks), "holdall-list")
     try:
@@ -246,7 +250,7 @@ def _side_by_side(backend: Backend, marks: list[str]) -> Iterator[str]:
                 for after, before in itertools.pairwise([None, *marks])
             ]
         except RuntimeError:
-            # The interpreter is exiting, or there may be no more threads.
+            # The interpreter is exiting, or no more threads can be started.
             parts, marks = [], []
         for part in parts:
             yield from part.result()
@@ -265,21 +269,22 @@ def _unknown_cursor(after: str) -> InvalidRequest:
 
 
 def _descending(backend: Backend, now_ms: int, *, floor: str | None, before: str | None, wanted: int) -> Iterator[str]:
-    """Ids between `floor` and `before`, greatest first, from a backend that can only list upwards.
+    """Ids between `floor` and `before`, in descending order, from a backend that can only list in ascending order.
 
-    Gallops back through windows of time, each longer than the one before, so that the newest `wanted` ids are found
-    in few steps whether the last one is a second or a year old. A window that holds many more is left after a look at
-    its first ids, whose density tells where the last ones are if they go on like this. If they don't, their end is
-    searched from there: in growing steps while there are more, in shrinking ones once there are none.
+    Lists windows of time backwards, each longer than the one before, so that the newest `wanted` ids are found in few
+    steps whether the last one is a second or a year old. If a window contains many more, only its first ids are read;
+    their density gives an estimate of where the last ones begin, assuming that it is uniform. If the estimate is wrong,
+    the end is searched for from there: in growing steps while there are more ids, in shrinking ones once there are
+    none.
     """
     first, _ = plausible_range(now_ms)
     upper, upper_ms = before, now_ms + 1 if before is None else min(time_of_text(before), now_ms) + 1
     most = max(2 * wanted, _LOOK)
     window_ms = _FIRST_WINDOW_MS
-    # Of the last window that held too many: the time of the latest id seen, and for how long there were `most` of them.
+    # For the last window that held too many: the time of the latest id seen, and the time span of `most` ids.
     crowd_ms: int | None = None
     span_ms = step_ms = 1
-    even = True  # as long as the density has not misled
+    even = True  # whether the density has predicted well so far
     while upper is None or upper > first:
         if crowd_ms is None:
             lower_ms = upper_ms - window_ms
@@ -287,7 +292,7 @@ def _descending(backend: Backend, now_ms: int, *, floor: str | None, before: str
             lower_ms = max(upper_ms - max(span_ms // 2, 1), crowd_ms)
         else:
             lower_ms = crowd_ms + min(step_ms, (upper_ms - crowd_ms) // 2)
-        # The last window goes beyond the earliest time an id can have.
+        # The last window starts before the earliest time that an id can have.
         lower = text if (text := lower_bound(lower_ms)) > first else floor
         found = list(itertools.islice(backend.list_ids(after=lower, before=upper), most))
         if len(found) == most and upper_ms - lower_ms > 1:
@@ -297,7 +302,7 @@ def _descending(backend: Backend, now_ms: int, *, floor: str | None, before: str
             step_ms = max(8 * step_ms, math.isqrt(span_ms * max(upper_ms - crowd_ms, 1)))
             continue
         if len(found) == most:
-            # So many in one millisecond can only be taken together.
+            # This many ids in one millisecond cannot be split further.
             found = list(backend.list_ids(after=lower, before=upper))
         yield from reversed(found)
         if lower == floor:

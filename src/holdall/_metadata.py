@@ -1,7 +1,7 @@
-"""The metadata of a store's files: read, decoded, and remembered, for it never changes.
+"""The metadata of a store's files: read, decoded, and cached, which is safe because it is immutable.
 
-What is remembered saves listings the reading, where being listed proves that an entry is still there
-(`Capability.EXACT_LISTING`). To get or read a single file, it is read anew: that is how its presence is checked.
+The cache saves reads in listings, provided that a listed entry is known to exist (`Capability.EXACT_LISTING`). To get
+or read a single file, its metadata is always read again, which checks that the file still exists.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from holdall.model import FileObject, decode_meta
 __all__ = ["DEFAULT_REMEMBERED", "Metadata"]
 
 DEFAULT_REMEMBERED = 100_000
-"""At most this many, of about 1 KiB each."""
+"""The default size of the cache, in files of about 1 KiB each."""
 
-# Larger documents are the caller's own metadata, up to 64 KiB, which nobody asked to have in memory.
+# Larger documents consist mostly of the caller's own metadata, up to 64 KiB, and would use too much memory.
 _LARGEST_REMEMBERED_BYTES = 2048
 
 _NOTHING: Mapping[str, FileObject] = {}
 
 
 class Metadata:
-    """Reads files' metadata from a backend. Safe in many threads."""
+    """Reads files' metadata from a backend. Thread-safe."""
 
     def __init__(self, backend: Backend, remembered: int = DEFAULT_REMEMBERED) -> None:
-        """`remembered` is how many files are kept in memory at most; 0: none."""
+        """`remembered` is how many files are cached at most; 0: none."""
         self.most = remembered
         self._backend = backend
         self._skipped = Skipped()
@@ -38,11 +38,11 @@ class Metadata:
         self._files: dict[str, FileObject] = {}
 
     def last(self, file_id: str) -> FileObject | None:
-        """What was read last, if that is remembered; the file may be gone."""
+        """The cached metadata, or None. The file may have been deleted since."""
         return self._files.get(file_id)
 
     def read(self, file_id: str) -> FileObject:
-        """What is known about a file, expired or not. Raises `FileNotFound`, `CorruptMetadata`."""
+        """The metadata of a file, expired or not. Raises `FileNotFound`, `CorruptMetadata`."""
         try:
             raw = self._backend.read_meta(file_id)
             file = decode_meta(raw, file_id)
@@ -55,8 +55,11 @@ class Metadata:
     def read_listed(
         self, file_ids: Sequence[str], found: list[FileObject], fresh: Mapping[str, FileObject] = _NOTHING
     ) -> None:
-        """Append the files of ids that were listed just now, in this order; `fresh` are those just read. Absent ones
-        are left out, and corrupt ones, which are logged. If the storage fails half-way, those before are appended.
+        """Append the files with these ids, which were just listed, in this order; `fresh` are files that were just
+        read.
+
+        Absent files are left out, and corrupt ones are left out and logged. If the storage fails half-way, the files
+        before that point have been appended.
         """
         if not fresh and self._files.keys().isdisjoint(file_ids):
             self._read(file_ids, found)
@@ -89,9 +92,9 @@ class Metadata:
         return known
 
     def remember(self, file: FileObject, size: int) -> None:
-        """Keep the file, whose document has `size` bytes, if it can be told from every other by its id.
+        """Cache the file, whose document has `size` bytes, if its id can belong to no other file.
 
-        An id from elsewhere may be deleted and given to another file.
+        An id that holdall did not generate may be deleted and reused for another file.
         """
         files, file_id = self._files, file.id
         if file_id not in files:
@@ -104,16 +107,16 @@ class Metadata:
         files[file_id] = file
 
     def marks(self, most: int, least_ids: int) -> list[str]:
-        """Texts that divide the ids of what is remembered into at most so many parts, of so many ids at least,
-        ascending; none of them is an id. None at all if that makes less than two parts.
+        """Texts, ascending, that divide the cached ids into at most `most` parts of at least `least_ids` ids each. None
+        of them is an id. Empty if that would give fewer than two parts.
         """
         known = sorted(self._files)
         parts = min(most, len(known) // least_ids)
-        # A "." is in no id, and an id with one sorts right after it.
+        # No id contains a ".", and an id with a "." appended sorts directly after the id.
         return [f"{known[len(known) * n // parts - 1]}." for n in range(1, parts + 1)] if parts > 1 else []
 
     def forget(self, file_id: str) -> None:
-        """Of a file that was deleted."""
+        """Drop a deleted file from the cache."""
         self._files.pop(file_id, None)
 
     def _read(self, file_ids: Sequence[str], found: list[FileObject]) -> None:
@@ -125,14 +128,14 @@ class Metadata:
                 self._skipped.report(file_id, error)
                 continue
             except FileNotFound:
-                continue  # of another store in the same storage
+                continue  # belongs to another store in the same storage
             found.append(file)
             if len(raw) <= _LARGEST_REMEMBERED_BYTES:
                 small[file_id] = file
         self._remember_all(small)
 
     def _remember_all(self, files: dict[str, FileObject]) -> None:
-        """The same as `remember` for each of these, in few steps: a long listing takes longest to look at each."""
+        """`remember` for each of these, in few operations: in a long listing, work for each file dominates."""
         if not ids.have_minted_form(list(files)):
             files = {file_id: file for file_id, file in files.items() if ids.has_minted_form(file_id)}
         if len(files) > self.most:
@@ -143,7 +146,7 @@ class Metadata:
         self._files.update(files)
 
     def _make_room(self, least: int) -> None:
-        """Let go of so many that have been kept longest, or an eighth."""
-        # A copy in one step, since other threads go on adding; two that do this at once only make more room.
+        """Evict the oldest `least` files, or an eighth of the cache if that is more."""
+        # list() copies the keys atomically while other threads add files; two concurrent evictions only free more room.
         for file_id in list(self._files)[: max(self.most // 8, least)]:
             self._files.pop(file_id, None)

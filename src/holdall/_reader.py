@@ -16,15 +16,15 @@ __all__ = ["RangeReader", "open_range", "read_exactly", "skip"]
 
 
 def open_range(backend: Backend, file_id: str, start: int, stop: int) -> BinaryIO:
-    """The bytes from `start` on as a stream, which ends at `stop` or later. `IntegrityError` if there are none, though
-    there is metadata.
+    """The data from `start` as a stream, which ends at `stop` or later. Raises `IntegrityError` if the data is missing
+    although the metadata exists.
     """
     try:
         if Capability.RANGED_READS in backend.capabilities:
             return backend.open_data(file_id, start, stop)
         stream = backend.open_data(file_id)
     except FileNotFound as error:
-        # Deleted since its metadata was read? Then this raises FileNotFound itself.
+        # If the file was deleted after its metadata was read, this raises FileNotFound.
         backend.read_meta(file_id)
         raise IntegrityError(
             f"{file_id} is damaged: its metadata exists, but its data is missing; restore it from a backup or delete it"
@@ -38,7 +38,7 @@ def open_range(backend: Backend, file_id: str, start: int, stop: int) -> BinaryI
 
 
 def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:
-    """`size` bytes of the stream. Raises `IntegrityError` if it ends before."""
+    """`size` bytes of the stream. Raises `IntegrityError` if it ends earlier."""
     first = stream.read(size)
     if len(first) == size:
         return first
@@ -53,7 +53,7 @@ def read_exactly(stream: BinaryIO, size: int, file_id: str) -> bytes:
 
 
 def skip(stream: BinaryIO, count: int) -> None:
-    """Read past the next `count` bytes, or to the end."""
+    """Read and drop the next `count` bytes, or up to the end."""
     while count:
         chunk = stream.read(min(count, CHUNK_BYTES))
         if not chunk:
@@ -73,8 +73,8 @@ def _truncated(file_id: str, expected: int, missing: int) -> IntegrityError:
 class RangeReader(io.RawIOBase):
     """The raw stream under `FileStore.open`.
 
-    Keeps one stream of the backend's open while reading goes straight on; after a seek that the stream cannot follow,
-    or an error, the next read opens one from the new position. Delivers `size` bytes or raises.
+    Keeps one stream of the backend open during sequential reads. After an error, or a seek that the stream does not
+    support, the next read opens a new stream at the current position. Delivers `size` bytes in total or raises.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class RangeReader(io.RawIOBase):
         self._size = size
         self._open_at = open_at
         self._position = 0
-        # Set before anything can fail: the finalizer closes even what was never opened.
+        # Set before anything can fail, because the finalizer runs even if opening fails.
         self._stream: BinaryIO | None = None
         self._stream_start = self._stream_position = 0
-        # Opened now: a file deleted from here on can still be read wherever the storage lets open files live on.
+        # Opened at once, so that a file deleted later can still be read where the storage keeps open files readable.
         self._stream = open_at(0)
 
     def readable(self) -> bool:
@@ -112,7 +112,7 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def readall(self) -> bytes:
-        # RawIOBase would ask for a few KiB at a time.
+        # RawIOBase would read a few KiB at a time.
         self._check_open()
         rest = max(0, self._size - self._position)
         if not rest:
@@ -138,7 +138,7 @@ class RangeReader(io.RawIOBase):
 
     def _stream_at(self, position: int) -> BinaryIO:
         if self._stream is not None and self._stream_position != position:
-            # A stream that was opened further on may count its positions from there, or from the file's start.
+            # A stream that was opened at an offset may count positions from there, or from the start of the file.
             if self._stream_start == 0 and self._stream.seekable():
                 self._stream.seek(position)
             else:
@@ -151,7 +151,7 @@ class RangeReader(io.RawIOBase):
 
     @contextlib.contextmanager
     def _whole_or_dropped(self) -> Iterator[None]:
-        """Give up the stream on any error: nobody knows where it stands then."""
+        """Drop the stream on any error, since its position is then unknown."""
         try:
             yield
         except BaseException:

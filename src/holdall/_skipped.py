@@ -1,4 +1,4 @@
-"""What listings leave out, told once."""
+"""Logging of entries that listings leave out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _log = logging.getLogger("holdall")
 
 
 class Skipped:
-    """The entries of a store that cannot be read, each logged once."""
+    """The unreadable entries of a store, each logged once."""
 
     def __init__(self) -> None:
         self._reported: set[str] = set()
 
     def report(self, file_id: str, error: Exception) -> None:
-        """Log it, unless that was done."""
+        """Log the error, unless this file's was logged already."""
         if file_id not in self._reported:
             if len(self._reported) >= _MOST_REPORTED:
                 self._reported.clear()

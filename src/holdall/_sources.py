@@ -1,4 +1,4 @@
-"""Where the bytes of a new file come from: anything that holds, reads or yields bytes, as one stream of chunks."""
+"""Sources of a new file's data: anything that contains, reads or yields bytes, as one stream of chunks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK_BYTES", "Readable", "Source", "chunks", "pieces", "size_hint"]
 
 CHUNK_BYTES = 256 * 1024
-"""Size of a slice. Smaller ones cost calls, larger ones cost page faults; memory in use is about two of them."""
+"""Size of a slice. Smaller ones cost more calls, larger ones more page faults. About two are in memory at a time."""
 
 
 class Readable(Protocol):
-    """A binary source of which only `read` is asked."""
+    """A binary source; `read` is the only method used."""
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; empty at the end."""
@@ -28,10 +28,11 @@ Source = bytes | bytearray | memoryview | Readable | os.PathLike[str] | Iterable
 
 
 def chunks(data: Any) -> Generator[Buffer, None, None]:
-    """The bytes of `data` in chunks, in order, none of them empty.
+    """The bytes of `data` in order, in non-empty chunks.
 
-    Takes bytes, an object with `.read(n)`, a path (`os.PathLike`), or an iterable of bytes. A source of the caller's is
-    neither rewound nor closed, and its exceptions come through unchanged. Anything else is `InvalidRequest`, at once.
+    Accepts bytes, an object with `.read(n)`, a path (`os.PathLike`), or an iterable of bytes. A source of the caller's
+    is neither rewound nor closed, and its exceptions are passed on unchanged. Anything else raises `InvalidRequest`, at
+    once.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         return _slices(data)
@@ -49,7 +50,7 @@ def chunks(data: Any) -> Generator[Buffer, None, None]:
 
 
 def size_hint(data: Any) -> int | None:
-    """How many bytes `data` holds, where that is certain before reading; otherwise None."""
+    """The size of `data` in bytes, if it is known before reading; otherwise None."""
     return memoryview(data).nbytes if isinstance(data, (bytes, bytearray, memoryview)) else None
 
 
@@ -58,7 +59,7 @@ def _slices(data: Buffer) -> Generator[Buffer, None, None]:
         if data:
             yield data
         return
-    # Views are released as soon as they were used: the source may then resize its buffer and fill it again.
+    # Views are released right after use, so that the source may resize and refill its buffer.
     with _bytes_of(data) as view:
         for start in range(0, len(view), CHUNK_BYTES):
             with view[start : start + CHUNK_BYTES] as chunk:
@@ -70,7 +71,7 @@ def _bytes_of(data: Buffer) -> memoryview:
     try:
         return view.cast("B")
     except TypeError:
-        # A view with gaps, or of items that only their maker understands.
+        # A view that is not contiguous, or whose items are not single bytes.
         return memoryview(view.tobytes())
 
 
@@ -83,7 +84,7 @@ def _from_reader(source: Readable) -> Generator[Buffer, None, None]:
 
 
 def _from_path(path: str) -> Generator[Buffer, None, None]:
-    # Unbuffered: chunks are as large as a buffer would be.
+    # Unbuffered, because chunks are as large as a buffer would be.
     with open(path, "rb", buffering=0) as file:
         yield from _from_reader(file)
 
@@ -94,7 +95,7 @@ def _from_iterable(source: Iterable[Any]) -> Generator[Buffer, None, None]:
 
 
 def pieces(chunk: Any) -> Generator[Buffer, None, None]:
-    """One bytes-like object as byte views of at most `CHUNK_BYTES`; anything else is `InvalidRequest`, at once."""
+    """A bytes-like object as byte views of at most `CHUNK_BYTES`; anything else raises `InvalidRequest`, at once."""
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return _slices(chunk)
     if isinstance(chunk, str):

@@ -1,4 +1,4 @@
-"""A file on its way into a store: counted, hashed and limited while it is written, invisible until it is whole."""
+"""An upload in progress: counted, hashed and limited while it is written, invisible until it is complete."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Upload:
         self._size = 0
         self._digest = Sha256()
         self._ended = False
-        # Whether all that was given to `write` is written.
+        # Whether everything passed to `write` has been written.
         self._whole = True
 
     @property
@@ -144,7 +144,7 @@ class Upload:
         self.discard()
 
     def _check_whole(self, what: str) -> None:
-        # Half a chunk, or one left out, would be published as if it were all there.
+        # Otherwise a file with part of a chunk missing would be published as if it were complete.
         if not self._whole and not self._ended:
             raise InvalidRequest(
                 f"cannot {what} the upload of {_shown(self._fields['filename'])}: a write failed; begin another",
@@ -172,7 +172,7 @@ class Upload:
 
 
 def too_large(filename: str, limit: int) -> FileTooLarge:
-    """The error for a source that is over the limit, in bytes."""
+    """The error for a source that exceeds the limit, in bytes."""
     return FileTooLarge(
         f"cannot create {_shown(filename)}: it is larger than the limit of {limit} bytes; "
         "raise max_bytes or split the file",

@@ -1,4 +1,4 @@
-"""From a URL to a store."""
+"""Opening a store from a URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVIRONMENT_VARIABLE = "HOLDALL_STORE"
 
 
 def default_url() -> StoreURL:
-    """`$HOLDALL_STORE`; if that is unset or empty, a directory of this user's.
+    """`$HOLDALL_STORE`; if that is unset or empty, a directory in the user's home.
 
     On Linux that is `~/.local/share/holdall/files`.
     """

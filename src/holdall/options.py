@@ -1,4 +1,4 @@
-"""Options of a store and of its backend: one query string, each option typed, each mistake explained."""
+"""Options of a store and of its backend, in one query string: validation, and explanations of mistakes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 _SHOWN_CHARACTERS = 100
 _SECRET_TYPES = (SecretStr, SecretBytes)
 _OWN_WORDS = frozenset({"value_error", "assertion_error"})
-# pydantic's words for these are about its reading, and do not say what to write.
+# pydantic's messages for these describe its parsing, not what to write.
 _WORDS = {
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
@@ -94,7 +94,7 @@ def _ill_typed(scheme: str, error: ValidationError, backend_options: type[Backen
     fields = StoreOptions.model_fields | backend_options.model_fields
     annotation = fields[name].annotation if name in fields else None
     if is_secret_name(name):
-        # The words of a validator of the backend's own may quote the value.
+        # A message from the backend's own validator may quote the value.
         why = "it is not accepted" if first["type"] in _OWN_WORDS else _why(first)
         return f"option {name!r} of {scheme}://: {why}"
     shown = without_passwords(repr(first["input"]))
@@ -127,7 +127,7 @@ def _choices(kind: str, annotation: Any) -> list[str]:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """The types and literals that an annotation is made of."""
+    """The types and literals that an annotation consists of."""
     parts = get_args(annotation)
     if not parts:
         yield annotation

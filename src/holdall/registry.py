@@ -1,4 +1,4 @@
-"""Which backends are installed: the entry points of the group `holdall.backends`, loaded one at a time."""
+"""The installed backends: entry points of the group `holdall.backends`, loaded individually."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["NAMESPACE", "SUPPLIERS", "BackendInfo", "installed", "load"]
 
 NAMESPACE = "holdall.backends"
 
-# Which package to install for a scheme that is not there.
+# Which package to install for a scheme that is not registered.
 SUPPLIERS = {
     "s3": "holdall-s3",
     "s3+obstore": "holdall-obstore",
@@ -47,10 +47,10 @@ class BackendInfo:
 
 
 class _Manager(DriverManager[Any]):
-    """stevedore's driver manager, always looking at what is installed now.
+    """stevedore's driver manager, without its cache of entry points.
 
-    stevedore keeps the entry points of a path in a cache file whose key rounds modification times to about two
-    minutes: a plugin installed again just now could keep its old schemes. Reading them anew costs as much as
+    stevedore caches the entry points of a path in a file whose key rounds modification times to about two minutes: a
+    plugin that was just reinstalled could keep its old schemes. Reading the entry points each time costs as much as
     checking that cache, and needs no writable home directory.
     """
 
@@ -59,17 +59,17 @@ class _Manager(DriverManager[Any]):
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    # A distribution that is on the path twice (a source tree beside its installation) counts once.
+    # A distribution that is on the path twice (a source tree and its installation) counts once.
     found = {(p.name, p.value): p for p in importlib.metadata.entry_points(group=NAMESPACE)}
     return list(found.values())
 
 
 def load(scheme: str) -> type[Backend]:
-    """The backend class for `scheme` or `scheme+driver`; imports that one plugin and no other.
+    """The backend class for `scheme` or `scheme+driver`. Imports no other plugin.
 
-    A class registered for `scheme` that declares `any_driver` is the backend of every `scheme+driver` that has none of
-    its own. Raises `UnknownScheme` if nothing installed registers it, and `PluginLoadError` if two packages do or if
-    what is registered does not load.
+    A class registered for `scheme` that declares `any_driver` is the backend of every `scheme+driver` that has no
+    backend of its own. Raises `UnknownScheme` if no backend is registered for it, and `PluginLoadError` if two packages
+    register one or if the registered one does not load.
     """
     points = [p for p in _entry_points() if p.name == scheme]
     base, plus, _ = scheme.partition("+")
@@ -106,7 +106,9 @@ def load(scheme: str) -> type[Backend]:
 
 
 def installed() -> list[BackendInfo]:
-    """All registered backends, by scheme, each tried; one that is broken says why and does not hide the others."""
+    """All registered backends, by scheme, each loaded; one that fails to load has its `problem` set, and the others are
+    still listed.
+    """
     infos = []
     for point in sorted(_entry_points(), key=lambda p: (p.name, p.value)):
         backend, problem = None, None

@@ -35,7 +35,7 @@ __all__ = ["CopyFailure", "CopyReport", "copy_store"]
 
 _log = logging.getLogger("holdall")
 
-# Errors of the target that every further file would meet as well.
+# Errors of the target that would occur for every further file as well.
 _TROUBLE = (AccessDenied, StorageFull, StorageUnavailable)
 
 
@@ -105,11 +105,11 @@ def copy_store(
 
 
 class _NotCopied(Exception):
-    """This one file cannot be copied; the text says why."""
+    """This file cannot be copied; the text says why."""
 
 
 class _Gone(Exception):
-    """The file is not in the source, or no longer: there is nothing to copy."""
+    """The file is not, or no longer, in the source: there is nothing to copy."""
 
 
 class _Copy:
@@ -131,7 +131,7 @@ class _Copy:
             except _Gone:
                 continue
             except _TROUBLE:
-                # The target's: what the source raises comes as _NotCopied.
+                # An error of the target: errors of the source have been turned into _NotCopied.
                 raise
             except (_NotCopied, HoldallError) as error:
                 failures.append(CopyFailure(file_id, str(error)))
@@ -151,12 +151,12 @@ class _Copy:
             yield file_id
 
     def _copy(self, file_id: str) -> int:
-        """Deal with one file; its size, or 0 if it has expired."""
+        """Process one file. Returns its size, or 0 if it has expired."""
         meta = self._source_meta(file_id)
         try:
             file = decode_meta(meta, file_id)
         except FileNotFound as error:
-            # A file of another store in the same storage: skipped, as listings skip it.
+            # It belongs to another store in the same storage, and is skipped as in listings.
             raise _Gone from error
         except CorruptMetadata as error:
             raise _NotCopied(str(error)) from error
@@ -191,7 +191,7 @@ class _Copy:
             raise _NotCopied(str(error)) from error
 
     def _source_chunks(self, file: FileObject) -> Generator[bytes, None, None]:
-        """The source's bytes, all of them, or `_NotCopied` at their end."""
+        """The source's data. Raises `_NotCopied` at the end if it is not intact."""
         size, digest = 0, hashlib.sha256()
         try:
             with Guard(self._source_name, "read", file.id), self._source.open_data(file.id) as stream:
@@ -210,15 +210,16 @@ class _Copy:
             raise _NotCopied(f"{file.id} is damaged in the source: its SHA-256 is {digest.hexdigest()}")
 
     def _is_there(self, file: FileObject, meta: bytes) -> bool:
-        """Whether the target has this very file. A damaged entry in its place is removed; a different one raises."""
+        """Whether the target has an equal file. Removes a damaged entry with this id; raises for a different one."""
         there, digest = self._in_target(file.id)
         if there is None:
             return False
         if digest is None:
-            # Read whole before anything is removed: of two damaged files, neither is the one to lose. Staging first
-            # and removing then would be cheaper, but not every storage keeps a staged file apart from the entry.
+            # The source is read completely before anything is removed: if both files are damaged, neither may be lost.
+            # Staging the new file before removing the old one would be cheaper, but not every storage keeps a staged
+            # file separate from the entry.
             self._source_digest(file)
-            # Meanwhile somebody else who copies into the same target may have replaced it.
+            # In the meantime, a concurrent copy into the same target may have replaced it.
             there, digest = self._in_target(file.id)
             if there is None or digest is None:
                 self._remove(file.id)
@@ -228,7 +229,7 @@ class _Copy:
         return True
 
     def _came_meanwhile(self, file: FileObject, meta: bytes) -> bool:
-        """Whether a concurrent copy into the same target has stored this very file first."""
+        """Whether a concurrent copy into the same target has stored an equal file first."""
         there, digest = self._in_target(file.id)
         return there is not None and digest is not None and not self._difference(file, meta, there, digest)
 
@@ -252,9 +253,10 @@ class _Copy:
             return None
 
     def _in_target(self, file_id: str) -> tuple[bytes | None, str | None]:
-        """The metadata and the SHA-256 of the target's entry: neither if there is none, the first if it is damaged.
+        """The metadata and SHA-256 of the target's entry. Both None if there is no entry; only the SHA-256 None if it
+        is damaged.
 
-        One that cannot be read raises: that is no proof of damage, and not to be removed.
+        Raises if the entry cannot be read: this does not prove damage, so the entry must not be removed.
         """
         meta = self._target_meta(file_id)
         if meta is None:
@@ -284,13 +286,13 @@ class _Copy:
             )
 
     def _write(self, file: FileObject, meta: bytes) -> str:
-        """Publish the source's bytes and metadata in the target; the SHA-256 of what the source gave."""
+        """Publish the source's data and metadata in the target. Returns the SHA-256 of the data that was read."""
         guard = Guard(self._target_name, "copy", file.id)
         digest = hashlib.sha256()
         with guard:
             staged = self._target.stage(file.id)
         try:
-            # Closed at once if the target fails, not when the traceback is forgotten.
+            # Closes the source at once if the target fails, instead of when the generator is garbage-collected.
             with contextlib.closing(self._source_chunks(file)) as chunks:
                 for chunk in chunks:
                     digest.update(chunk)
@@ -331,7 +333,7 @@ def _discard(staged: StagedFile, file_id: str) -> None:
 
 
 def _same_document(one: bytes, other: bytes) -> bool:
-    # Another program may have written the same document with other blanks. Both were decoded before.
+    # Another program may have written the same document with different whitespace. Both are known to be valid JSON.
     return one == other or json.loads(one) == json.loads(other)
 
 
@@ -339,12 +341,12 @@ def _is_same(source: FileStore, target: FileStore) -> bool:
     if source.backend is target.backend:
         return True
     one, other = source.url, target.url
-    # A URL without any location, such as memory://, is a new place each time.
+    # A URL without a location, such as memory://, is a new store each time.
     return one is not None and other is not None and bool(one.host or one.path) and _place(one) == _place(other)
 
 
 def _place(url: StoreURL) -> StoreURL:
-    # How a store is opened is no part of where it is, as far as that can be told without knowing the backend.
+    # The store's own option does not affect the location. Whether a backend's option does is unknown here.
     query = {name: value for name, value in url.query.items() if name != "max_bytes"}
     return dataclasses.replace(url, path=url.path.rstrip("/"), query=query)
 

@@ -85,7 +85,7 @@ def verify_store(
         if problem is not None:
             problems.append(problem)
         if on_file is not None:
-            # Outside of the guard: what the caller's own function raises is none of the storage's.
+            # Outside of the guard, because an error of the caller's function is not a storage error.
             on_file(file_id, read)
     with guard:
         leftovers = tuple(_old_debris(backend, now, grace_seconds))
@@ -93,7 +93,7 @@ def verify_store(
 
 
 def _verify_entry(backend: Backend, name: str, file_id: str) -> tuple[int | None, Problem | None]:
-    """Bytes read and what is wrong; None bytes if there is no such entry any more."""
+    """The number of bytes read, and the problem found, if any. None bytes if the entry no longer exists."""
     try:
         with Guard(name, "verify", file_id):
             file = decode_meta(backend.read_meta(file_id), file_id)
@@ -141,7 +141,7 @@ def _has_meta(backend: Backend, file_id: str) -> bool:
 
 
 def sweep_store(backend: Backend, name: str, *, now: float, grace_seconds: float, dry_run: bool) -> SweepReport:
-    """See `FileStore.sweep`. Corrupt entries are left alone: only a person can know what they were."""
+    """See `FileStore.sweep`. Corrupt entries are kept: only a person can decide what they were."""
     expired: list[str] = []
     swept: list[Debris] = []
     with Guard(name, "sweep"):
@@ -150,7 +150,7 @@ def sweep_store(backend: Backend, name: str, *, now: float, grace_seconds: float
                 try:
                     backend.remove(file_id)
                 except FileNotFound:
-                    continue  # somebody else was faster
+                    continue  # already removed by another process or thread
             expired.append(file_id)
         for debris in _old_debris(backend, now, grace_seconds):
             if not dry_run:

@@ -38,9 +38,9 @@ __all__ = ["REDACTED", "StoreURL", "is_secret_name", "spellings", "without_passw
 REDACTED: Final = "***"
 
 _SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?)://", re.IGNORECASE | re.ASCII)
-# What a URL looks like that lost a slash; a path with such a start can be written with a leading "./".
+# Matches a URL with a slash missing; a path that begins like this can be written with a leading "./".
 _ALMOST_URL = re.compile(r"([a-z][a-z0-9.+-]+):(?:/|$)", re.IGNORECASE | re.ASCII)
-# And one that lost more than that, but not its password.
+# Matches a URL that lacks more than that but still contains a password.
 _LOST_PASSWORD = re.compile(r"(?![a-z]:[\\/])[^/\\.~@][^@]*:[^/@]+@", re.IGNORECASE)
 _INNER_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
 _ADDRESS = re.compile(r"\[[^\]]*\]").fullmatch
@@ -52,7 +52,7 @@ _SECRET_NAME = re.compile(
 
 
 def is_secret_name(option: str) -> bool:
-    """Whether an option with this name holds a secret, and is therefore never shown."""
+    """Whether an option with this name contains a secret, and is therefore never shown."""
     return bool(_SECRET_NAME.search(option.lower().replace("-", "_").replace(".", "_")))
 
 
@@ -60,21 +60,21 @@ def is_secret_name(option: str) -> bool:
 class StoreURL:
     """A parsed store URL. `str` and `repr` never show a secret; `reveal()` does.
 
-    Secrets are the password of the authority, every option whose name says so (`is_secret_name`), and a password
+    Secrets are the password of the authority, every option with a secret's name (`is_secret_name`), and a password
     inside an option that is a URL itself.
     """
 
     scheme: str
     """Lower case, with its driver: `file`, `s3+obstore`."""
     host: str = ""
-    """The first part of the authority, in its own case: a bucket, a host, a name."""
+    """The first part of the authority, case preserved: a bucket, a host, a name."""
     port: int | None = None
     username: str | None = None
     password: str | None = dataclasses.field(default=None, repr=False)
     path: str = ""
     """Decoded; empty or starting with `/`."""
     query: Mapping[str, str] = dataclasses.field(default_factory=lambda: MappingProxyType({}), repr=False)
-    """The options as text, decoded. Each name stands once."""
+    """The options as text, decoded. Each name occurs once."""
 
     @classmethod
     def parse(cls, text: str | os.PathLike[str]) -> StoreURL:
@@ -94,7 +94,7 @@ class StoreURL:
             return cls._from_url(match[1].lower(), text[match.end() :])
         if "://" in text:
             bad = text.partition("://")[0]
-            # More than a word may be half a URL with a secret in it.
+            # Anything longer than a word may be part of a URL that contains a secret.
             shown = repr(bad) if _WORD(bad) else "what stands before ://"
             raise InvalidStoreURL(f"{shown} is not a scheme: a scheme is letters, digits, '.' and '-', then '+driver'")
         if almost := _ALMOST_URL.match(text):
@@ -111,7 +111,7 @@ class StoreURL:
             raise InvalidStoreURL("the store URL is empty; give a URL such as file:///var/lib/files, or a path")
         if "?" in text:
             path = text.partition("?")[0]
-            # An '@' makes it likely that a URL with a secret was meant.
+            # An '@' suggests that a URL with a secret was meant.
             shown = "/…" if "@" in path else quote(os.path.abspath(path), errors="replace")
             raise InvalidStoreURL(
                 f"a path takes no options: write file://{shown}?… for options, "
@@ -149,16 +149,16 @@ class StoreURL:
         )
 
     def with_options(self, options: Mapping[str, str | None]) -> StoreURL:
-        """The same URL with these options set; with None, an option is left out."""
+        """The same URL with these options set; an option that is None is removed."""
         query = {name: value for name, value in {**self.query, **options}.items() if value is not None}
         return dataclasses.replace(self, query=MappingProxyType(query))
 
     def redact(self, text: str) -> str:
-        """A text, such as an error message, without the secrets of this URL."""
+        """A text, such as an error message, with the secrets of this URL replaced."""
         secrets = [self.password, *(value for name, value in self.query.items() if is_secret_name(name))]
-        # What is as short as a syllable stands in every text.
+        # A secret of up to three characters would match parts of ordinary words.
         forms = {form for secret in secrets if secret and len(secret) > 3 for form in spellings(secret)}
-        # The longest first: one may be part of another.
+        # The longest first, because one may contain another.
         for form in sorted(forms, key=len, reverse=True):
             text = text.replace(form, REDACTED)
         return without_passwords(text)
@@ -184,7 +184,7 @@ class StoreURL:
         return f"StoreURL({str(self)!r})"
 
     def __hash__(self) -> int:
-        # Not of the text: equal URLs may have their options in another order.
+        # Not the hash of the text: equal URLs may have their options in a different order.
         return hash((self.scheme, self.host, self.port, self.username, self.password, self.path, *sorted(self.query)))
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -210,7 +210,7 @@ class StoreURL:
 
 
 def spellings(secret: str) -> set[str]:
-    """The forms in which a secret can stand in a text: as it is, percent-encoded, or as Python writes it."""
+    """The forms in which a secret can appear in a text: verbatim, percent-encoded, or escaped as by `repr`."""
     quoted = {quote(secret, safe=safe) for safe in ("", "/", "/:,")}
     return {secret, *quoted, repr(secret)[1:-1], ascii(secret)[1:-1]}
 
@@ -222,7 +222,7 @@ def _hide(name: str, value: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """A text for showing: the password of a URL in it is replaced by `***`."""
+    """A text for display, with passwords of URLs in it replaced by `***`."""
     return _INNER_PASSWORD.sub(rf"\1:{REDACTED}@", text)
 
 
@@ -244,7 +244,7 @@ def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
     if not colon:
         return host, None
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        # The text may be half of a secret that was not percent-encoded: it is not shown.
+        # The text may be part of a secret that was not percent-encoded, so it is not shown.
         raise InvalidStoreURL(
             f"the port of this {scheme}:// URL is not a number from 1 to 65535 "
             "(a '/', ':' or '@' inside a name or secret must be percent-encoded)"
@@ -253,20 +253,20 @@ def _split_port(scheme: str, hostport: str) -> tuple[str, int | None]:
 
 
 def _parse_query(scheme: str, query: str, *, secret: bool) -> dict[str, str]:
-    """The options of a query. `secret` says whether a secret stands before it."""
+    """The options of a query. `secret` says whether a secret precedes it."""
     options: dict[str, str] = {}
     for item in filter(None, query.split("&")):
         raw_name, equals, raw_value = item.partition("=")
         name = _decode(scheme, raw_name)
         if not name or not equals:
-            # Behind a secret it may be the rest of it, after an '&' that was not percent-encoded.
+            # After a secret, this may be the rest of it, following an '&' that was not percent-encoded.
             shown = "an option" if secret or not _WORD(name) or is_secret_name(name) else repr(name)
             raise InvalidStoreURL(f"{shown} of this {scheme}:// URL has no value: options are written name=value")
         if name in options:
             raise InvalidStoreURL(f"option {name!r} is given twice in this {scheme}:// URL; keep one")
         options[name] = _decode(scheme, raw_value)
         secret = secret or is_secret_name(name)
-        # Compared as written: a secret that really is *** can be given percent-encoded.
+        # Compared in its encoded form, so that a secret that really is *** can be given percent-encoded.
         if raw_value == REDACTED and is_secret_name(name):
             raise InvalidStoreURL(_hidden(scheme, f"option {name!r}"))
     return options

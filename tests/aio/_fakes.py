@@ -1,4 +1,4 @@
-"""A backend that stops where it is told to, and a call that can be cancelled in two ways."""
+"""A backend that can be paused, and a call that can be cancelled in two ways."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from holdall.backends.memory import MemoryBackend
 LOOPS = ["asyncio", "trio"] if importlib.util.find_spec("trio") else ["asyncio"]
 
 PATIENCE_SECONDS = 30
-"""How long anything waits before it fails; reached only by a broken store."""
+"""How long anything waits before it fails; reached only if the store is broken."""
 
 
 class Gate:
-    """A place in a backend where a thread stops until it is let through."""
+    """A point in a backend where a thread is blocked until the gate is opened."""
 
     def __init__(self):
         self._reached = threading.Event()
@@ -39,7 +39,7 @@ class Gate:
 
 
 class GatedBackend(MemoryBackend):
-    """A memory backend that stops at the verbs in `gates`, and counts."""
+    """A memory backend that is blocked at the verbs in `gates`, and counts calls."""
 
     quick = False
 
@@ -127,7 +127,7 @@ class _GatedStagedFile(StagedFile):
 
 
 class Call:
-    """A call in a task of its own, to be cancelled by a cancel scope, or as asyncio does it by `Task.cancel`."""
+    """A call in a separate task, to be cancelled by a cancel scope, or by asyncio's `Task.cancel`."""
 
     def __init__(self, how, function):
         self._how = how
@@ -157,7 +157,7 @@ class Call:
         return self._ended.is_set()
 
     async def cancel_at(self, gate):
-        """Cancel it while its thread waits at the gate, let the thread go on, and wait for the end."""
+        """Cancel it while its thread waits at the gate, let the thread continue, and wait for the end."""
         await gate.reached()
         self.cancel()
         await ticks()
@@ -187,6 +187,6 @@ class Call:
 
 
 async def ticks(count=20):
-    """Let every other task run a few times."""
+    """Let all other tasks run a few times."""
     for _ in range(count):
         await checkpoint()

@@ -1,4 +1,4 @@
-"""What the tests of the local backend share: children, faults at the n-th call, and looking at a root from outside."""
+"""Shared by the tests of the local backend: child processes, faults at the n-th call, and inspection of a root."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Child:
         )
 
     def messages(self, code, **names):
-        """What the code says, one message after the other; the last is `exit`."""
+        """The messages of the code, one after another; the last is `exit`."""
         order = {"code": textwrap.dedent(code), **names}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -63,11 +63,11 @@ class Child:
                 return
 
     def run(self, code, **names):
-        """What the code said, `pid` left out; the last message is `exit`."""
+        """The messages of the code, without `pid`; the last is `exit`."""
         return [m for m in self.messages(code, **names) if "pid" not in m]
 
     def tell(self, code, **names):
-        """What the code said, as one dict. It must end well."""
+        """The messages of the code, merged into one dict. The code must succeed."""
         said = self.run(code, **names)
         assert said[-1] == {"exit": 0}, said
         return {name: value for message in said[:-1] for name, value in message.items()}
@@ -80,7 +80,7 @@ class Child:
 
 
 class Calls:
-    """Counts the calls into the operating system that this thread makes, and does something at the n-th."""
+    """Counts this thread's calls to the operating system, and injects an action at the n-th."""
 
     def __init__(self):
         self.made = []
@@ -90,7 +90,7 @@ class Calls:
         self._sparing = ()
 
     def wrap(self, name, real):
-        """The function that stands in for `real`."""
+        """The replacement for `real`."""
 
         def call(*args, **kwargs):
             if threading.get_ident() != self._thread or name in self._sparing:
@@ -108,7 +108,7 @@ class Calls:
         return self.made
 
     def fault(self, function, nth, action, sparing=()):
-        """Run `function`; its `nth` call is handed to `action` with its name. Whether there was an n-th.
+        """Run `function`; its `nth` call is passed to `action` with its name. Returns whether there was an n-th call.
 
         Calls with a name in `sparing` are not counted.
         """
@@ -131,7 +131,7 @@ def child():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Sees every call of this thread into the operating system, and can make one of them fail."""
+    """Observes every call of this thread to the operating system, and can make one of them fail."""
     counter = Calls()
     for name in _CALLS:
         monkeypatch.setattr(os, name, counter.wrap(name, getattr(os, name)))
@@ -145,13 +145,13 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """Where a store is made."""
+    """The root of a new store."""
     return str(tmp_path / "root")
 
 
 @pytest.fixture
 def public_directory():
-    """A directory that other users can reach; pytest's own cannot."""
+    """A directory that other users can access; pytest's own is private."""
     path = tempfile.mkdtemp(prefix="holdall-")
     os.chmod(path, 0o755)
     yield path
@@ -163,7 +163,7 @@ def public_directory():
 
 @pytest.fixture
 def missing():
-    """What to call when this machine lacks something: skips, or fails where everything must run."""
+    """A function to call if this machine lacks something: skips, or fails where everything must run."""
 
     def report(what):
         if os.environ.get("HOLDALL_REQUIRE_SERVERS") == "1":
@@ -175,7 +175,7 @@ def missing():
 
 @pytest.fixture
 def leftovers():
-    """The names in a root that belong to no entry, found without the store's help."""
+    """The names in a root that belong to no entry, found without the store."""
 
     def find(root):
         found = []
@@ -192,9 +192,9 @@ def leftovers():
 
 @pytest.fixture
 def check_store(leftovers):
-    """Looks at a root with a new handle: it is whole, its files are right, and sweep leaves nothing else.
+    """Checks a root through a new handle: it is intact, its files are correct, and sweep leaves nothing else.
 
-    The right bytes of a file are its name, repeated to its size. Returns the ids it holds.
+    The correct content of a file is its name, repeated to its size. Returns the ids in the store.
     """
 
     def check(root):

@@ -1,7 +1,7 @@
-"""A process that has imported holdall and runs every order in a fork of itself, so that a child costs milliseconds.
+"""A process that has imported holdall and runs each order in a fork of itself, so that a child costs milliseconds.
 
-Reads one JSON object a line: `code`, and the names it finds set. Answers with a JSON object a line: whatever the code
-says, then `exit`, its exit code (minus the signal if one killed it). Started by the fixture `child`.
+Reads one JSON object for each line: `code`, and the names to set for it. Writes JSON objects, one for each line: the
+messages of the code, then `exit`, its exit code (or minus the signal that killed it). Started by the fixture `child`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import traceback
 import holdall
 from holdall import registry
 
-# Everything that is loaded when first used is loaded here, so that a child opens no files but the store's.
+# Everything that is loaded on first use is loaded here, so that a child opens no files but the store's.
 registry.load("file")
 with holdall.open_store("memory://") as _store:
     _store.delete(_store.create("a", b"a", purpose="batch").id)
 
-# Everything that looks at or changes the file system and that Python announces before it happens (sys.audit).
-# Torn writes are not among them; the kills at random moments are there for these.
+# Everything that accesses or changes the file system and that Python announces in advance (sys.audit). Partial writes
+# are not included; kills at random moments cover these.
 _EVENTS = frozenset(
     {
         "fcntl.flock",
@@ -40,12 +40,12 @@ _EVENTS = frozenset(
 
 
 def say(**message):
-    """Tell the parent; it has arrived once this returns."""
+    """Send a message to the parent, which has received it when this returns."""
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
 def kill_at(root, nth):
-    """From now on, die right before the nth thing done to files that are not elsewhere than `root`."""
+    """From now on, kill the process right before the nth operation on files, except on files outside of `root`."""
     count = 0
 
     def hook(event, args):
@@ -53,7 +53,7 @@ def kill_at(root, nth):
         if event not in _EVENTS:
             return
         path = args[0]
-        # Names below an open directory are relative; what is absolute and elsewhere is the interpreter's business.
+        # Names relative to an open directory belong to the store; absolute paths elsewhere, to the interpreter.
         if isinstance(path, str) and path.startswith("/") and not path.startswith(root):
             return
         count += 1
@@ -64,7 +64,7 @@ def kill_at(root, nth):
 
 
 def drop_privileges():
-    """Become a user whom permissions apply to."""
+    """Become a user to whom permissions apply."""
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(65534)
@@ -72,13 +72,13 @@ def drop_privileges():
 
 
 def peak_bytes():
-    """The most memory that was resident so far."""
+    """The peak resident memory so far."""
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 
 def attempt(function, *args, **kwargs):
-    """Call, and say what came of it: the names of the error's classes and its text, or `done`."""
+    """Call the function, and send the outcome: the names of the error's classes and its text, or `done`."""
     try:
         function(*args, **kwargs)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How the tests run the program: in this process, or for real."""
+"""Fixtures to run the program, within this process or as a separate one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from holdall.cli import main
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """What a run of the program left."""
+    """The result of a run of the program."""
 
     code: int
     output: bytes
@@ -35,7 +35,7 @@ class Done:
 
 @pytest.fixture
 def url(tmp_path, monkeypatch):
-    """The URL of an empty store; nothing else leads to a store."""
+    """The URL of an empty store; no other store is configured."""
     monkeypatch.delenv("HOLDALL_STORE", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return (tmp_path / "store").as_uri()
@@ -43,7 +43,7 @@ def url(tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(url):
-    """The store at `url`, for preparing and looking."""
+    """The store at `url`, to prepare and inspect it."""
     with holdall.open_store(url) as opened:
         yield opened
 
@@ -63,7 +63,7 @@ def run(capfdbinary, url):
 
 @pytest.fixture
 def program(url):
-    """Run the program in a process of its own: `program("cat", file_id, stdin=b"...")`."""
+    """Run the program in a separate process: `program("cat", file_id, stdin=b"...")`."""
 
     def call(*arguments, stdin=b"", stdout=subprocess.PIPE, environment=None, **options):
         done = subprocess.run(
@@ -83,12 +83,12 @@ def program(url):
 
 @pytest.fixture
 def serve(url, tmp_path):
-    """Starts `holdall serve` on a free port; gives the process, its address, and the line it began with."""
+    """Starts `holdall serve` on a free port; returns the process, its address, and its first line of output."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, **variables):
             command = [sys.executable, "-m", "holdall.cli", "serve", url, "--port", "0", *options]
-            # Killed at the end, it cannot remove what it has there.
+            # It is killed at the end, and cannot remove its temporary files itself.
             ours = {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": "", "TMPDIR": str(tmp_path)}
             environment = os.environ | ours | variables
             process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
@@ -103,7 +103,7 @@ def serve(url, tmp_path):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty directory to be in."""
+    """An empty directory as the current one."""
     directory = tmp_path / "here"
     directory.mkdir()
     monkeypatch.chdir(directory)

@@ -1,4 +1,4 @@
-"""The generated pages of the documentation: `make docs` writes them, a test says if they are out of date."""
+"""The generated pages of the documentation: `make docs` writes them, and a test checks that they are up to date."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_mutants():
 
 
 def promises_page():
-    """Every promise, with why it matters and what to do where it is broken."""
+    """Every promise, with why it matters and what to do if it is broken."""
     checks = all_checks()
     lines = [
         "# The promises",
@@ -40,7 +40,7 @@ def promises_page():
 
 
 def mutants_page():
-    """Every check with the broken backends it is known to catch."""
+    """Every check with the broken backends that it is known to detect."""
     catches = {check.id: [] for check in all_checks()}
     for mutant in load_mutants().values():
         for check_id in mutant.fails:

@@ -1,4 +1,4 @@
-"""A backend of somebody else's: in memory, with an option of each kind."""
+"""A third-party backend: in memory, with an option of each kind."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Colour(enum.Enum):
 
 
 class FakeBackend(MemoryBackend):
-    """Keeps its URL and options for the test to look at; fails in the way that its host says."""
+    """Keeps its URL and options for inspection; fails in the way that its host names."""
 
     class Options(BackendOptions):
-        """One of each kind."""
+        """One option of each kind."""
 
         level: Literal["low", "high"] | None = None
         colour: Colour = Colour.RED
@@ -69,10 +69,10 @@ class FakeBackend(MemoryBackend):
 
 
 class Demanding(MemoryBackend):
-    """Has an option that must be given."""
+    """Has a required option."""
 
     class Options(BackendOptions):
-        """One without a default."""
+        """An option without a default."""
 
         region: str
 
@@ -82,12 +82,12 @@ class Demanding(MemoryBackend):
 
 
 class ManyDrivers(MemoryBackend):
-    """Takes every driver; each has an option of its own name."""
+    """Accepts every driver; each has an option of its own name."""
 
     any_driver = True
 
     class Options(BackendOptions):
-        """One that all drivers have."""
+        """An option that all drivers have."""
 
         speed: int = 1
 
@@ -104,25 +104,25 @@ class ManyDrivers(MemoryBackend):
 
 
 class Careless(MemoryBackend):
-    """Has a secret whose name does not tell."""
+    """Has a secret option without a secret's name."""
 
     class Options(BackendOptions):
-        """One that would be shown."""
+        """An option whose value would be shown."""
 
         pin: SecretStr | None = None
 
 
 class Greedy(MemoryBackend):
-    """Has an option that is the store's."""
+    """Has an option of the store's own name."""
 
     class Options(BackendOptions):
-        """One too many."""
+        """An option that the store has already."""
 
         max_bytes: int = 1
 
 
 class Unfinished(Backend):
-    """Implements three of five verbs."""
+    """Implements three of the five required methods."""
 
     @classmethod
     def from_url(cls, url, options):
@@ -139,7 +139,7 @@ class Unfinished(Backend):
 
 
 class Optionless(MemoryBackend):
-    """Its options are no model."""
+    """Its options are not a model."""
 
     Options = dict
 

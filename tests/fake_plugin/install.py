@@ -1,4 +1,4 @@
-"""Installing a fake distribution: its module and a dist-info directory, in a folder to be put on the path."""
+"""Installs a fake distribution: a module and a dist-info directory, in a folder for the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server on a free port of this machine, in a thread of the test's own process, or in a process that can be killed."""
+"""A server on a free local port, in a thread of the test's own process, or in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = "sk-test"
 
 
 class Running:
-    """A server that runs: where it is, and its sockets for clients that are not polite."""
+    """A running server: its address, and plain sockets for misbehaving clients."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -32,7 +32,7 @@ class Running:
 
 @contextlib.contextmanager
 def serving(app, *, grace: int = 5) -> Iterator[Running]:
-    """The application, answering until the block is left, and then for so many seconds more what has begun."""
+    """Serve the application until the block is left, and then let running requests finish for this many seconds."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=grace)
@@ -69,7 +69,7 @@ uvicorn.Server(uvicorn.Config(create_app(sys.argv[1]), log_config=None)).run([li
 
 
 class Process(Running):
-    """A server of a store in a process of its own, killed when the block is left. Requests wait until it has started."""
+    """A server of a store in a separate process, killed when the block is left. Requests wait until it has started."""
 
     def __init__(self, store_url: str) -> None:
         with socket.socket() as listener:
@@ -80,11 +80,11 @@ class Process(Running):
             self._process = subprocess.Popen(command, pass_fds=[listener.fileno()])
 
     def kill(self) -> None:
-        """As by `kill -9`."""
+        """Kill it with SIGKILL."""
         os.kill(self._process.pid, signal.SIGKILL)
 
     def memory(self, *, peak: bool) -> int:
-        """Bytes of memory that it uses now, or used at most since this was last asked."""
+        """Its current memory use in bytes, or the peak since the last call."""
         with open(f"/proc/{self._process.pid}/status", encoding="ascii") as file:
             [kibibytes] = re.findall(f"{'VmHWM' if peak else 'VmRSS'}:\\s*([0-9]+) kB", file.read())
         with open(f"/proc/{self._process.pid}/clear_refs", "w", encoding="ascii") as file:
@@ -100,7 +100,7 @@ class Process(Running):
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until this holds. For what another process does, which nobody tells us."""
+    """Wait until this holds, for actions of another process that cannot be awaited."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -108,7 +108,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def begin_upload(connection: socket.socket, data: bytes, *, sent: int, headers: str = "") -> bytes:
-    """Send the beginning of a form with a file, up to this many of its bytes; the rest is returned."""
+    """Send the start of a form with a file, up to this many bytes of the file; returns the rest."""
     form = (
         b'--edge\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
         b'--edge\r\nContent-Disposition: form-data; name="file"; filename="slow.bin"\r\n\r\n'
@@ -124,14 +124,14 @@ def begin_upload(connection: socket.socket, data: bytes, *, sent: int, headers: 
 
 
 def answer_to(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the one answer that comes before the server closes the connection."""
+    """Status and body of the single response that arrives before the server closes the connection."""
     with connection.makefile("rb") as stream:
         head, _, body = stream.read().partition(b"\r\n\r\n")
     return int(head.split()[1]), body
 
 
 def assert_nothing_is_left(running):
-    """No file is listed, and no leftover of a write lies in the store's directory."""
+    """No file is listed, and the store's directory contains no leftover of a write."""
     assert httpx.get(f"{running.url}/v1/files").json()["data"] == []
     staging = running.root / ".staging"
     assert not staging.exists() or list(staging.iterdir()) == []

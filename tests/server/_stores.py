@@ -1,4 +1,4 @@
-"""What tests of the server look into: a storage that knows its open streams, and uploads without HTTP around them."""
+"""Helpers of server tests: a storage that tracks its open streams, and uploads without HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from holdall.wrappers import Prefixed
 
 
 class Watched(MemoryBackend):
-    """Knows which of its streams are open."""
+    """Tracks its open streams."""
 
     def __init__(self):
         super().__init__()
@@ -22,12 +22,12 @@ class Watched(MemoryBackend):
 
 
 def uploads_on(backend):
-    """The uploads of one store, as a process of its own sees them."""
+    """The uploads of one store, as a separate process sees them."""
     return Uploads(AsyncFileStore(FileStore(backend)), AsyncFileStore(FileStore(Prefixed(backend, PREFIX))))
 
 
 async def begun(uploads, *contents):
-    """The id of an upload whose parts are all there, and theirs."""
+    """The id of an upload with all its parts, and the ids of the parts."""
     size = sum(map(len, contents))
     body = await uploads.create(NewUpload(bytes=size, filename="a", mime_type="text/plain", purpose="batch"))
     record, ids = await uploads.taking_parts(body["id"]), []

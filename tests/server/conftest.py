@@ -1,4 +1,4 @@
-"""Stores to serve: local, in memory, and S3 as moto has it."""
+"""Stores to serve: local, in memory, and S3 on moto."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def url(store_url):
 
 @pytest.fixture
 def client(url):
-    """The synchronous client, which repeats nothing."""
+    """The synchronous client, without retries."""
     with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as made:
         yield made
 

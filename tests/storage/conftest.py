@@ -1,4 +1,4 @@
-"""What tests of several plugins share: the helpers that the plugins' own tests have."""
+"""Shared by tests of several plugins: the helpers of the plugins' own tests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-# Each name is one plugin's only. Imported from here, and not copied, so that a server is started in one way.
+# Each module name is unique among the plugins. Imported instead of copied, so that servers are started in one way only.
 sys.path.extend(str(p / "tests") for p in (Path(__file__).parents[2] / "plugins").glob("holdall-*"))
 
 from s3_servers import S3Server, Unavailable, moto, seaweedfs
 
 
 def started(start, factory):
-    """What the context manager `start(folder)` yields; skips where it cannot be had."""
+    """Yields what the context manager `start(folder)` yields; skips if it is unavailable."""
     context = start(factory.mktemp(start.__name__))
     try:
         running = context.__enter__()
@@ -43,10 +43,10 @@ def seaweedfs_server(tmp_path_factory):
 
 @pytest.fixture(params=["s3", "s3+obstore"])
 def scheme(request):
-    """Both drivers of S3 in turn."""
+    """Each of the two S3 drivers."""
     return request.param
 
 
 def url_of(server: S3Server, scheme, prefix, **options):
-    """The URL of a store on a server by this driver."""
+    """The URL of a store on a server, for this driver."""
     return scheme + server.url(prefix, **options).removeprefix("s3")

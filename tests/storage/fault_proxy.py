@@ -1,4 +1,4 @@
-"""A TCP proxy before an S3 server that breaks connections, keeps silent, or answers in the server's place."""
+"""A TCP proxy for an S3 server that breaks connections, does not respond, or responds in place of the server."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _KINDS = ("uploads", "partNumber", "uploadId", "list-type")
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls one request."""
+    """What happens to one request."""
 
     up: int | None = None
-    """The connection breaks after so many bytes of the request's body."""
+    """The connection breaks after this many bytes of the request's body."""
     down: int | None = None
-    """The server has done it, and the connection breaks after so many bytes of its answer."""
+    """The server has processed the request, and the connection breaks after this many bytes of its response."""
     answer: tuple[int, str] | None = None
-    """A status and a code of S3's, instead of the server's answer; the server is not asked."""
+    """A status and an S3 error code, instead of the server's response; the server gets no request."""
     gone: bool = False
-    """The connection breaks before the server has seen anything of the request."""
+    """The connection breaks before the server has received any of the request."""
     silent: bool = False
-    """The server is not asked, and nothing is answered until the client gives up."""
+    """The server gets no request, and there is no response until the client gives up."""
     deaf: bool = False
-    """The same, and nothing of the request's body is taken either."""
+    """The same, and the request's body is not read either."""
 
 
 class FaultProxy:
-    """Listens on loopback. `plan` is given each request, such as `PUT meta.json` or `PUT partNumber`."""
+    """Listens on loopback. `plan` is called with each request, such as `PUT meta.json` or `PUT partNumber`."""
 
     def __init__(self, upstream):
         self.upstream = upstream
@@ -43,7 +43,7 @@ class FaultProxy:
         ready.wait()
 
     def once(self, request, fault):
-        """Let the first such request have this fault."""
+        """Inject this fault into the first such request."""
         pending = [request]
 
         def plan(asked):
@@ -56,15 +56,15 @@ class FaultProxy:
         return pending
 
     def always(self, request, fault):
-        """Let every such request have this fault; None: every request."""
+        """Inject this fault into every such request; None: into every request."""
         self.plan = lambda asked: fault if request in {None, asked} else None
 
     def count(self, request):
-        """How many such requests came."""
+        """The number of such requests so far."""
         return self.requests.count(request)
 
     def stop(self):
-        """Serve no more."""
+        """Stop serving."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
@@ -96,7 +96,7 @@ class FaultProxy:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            # Not a polite end: as a broken connection is. What was drained has been sent.
+            # Aborted, as when a connection breaks. Everything before has been sent.
             writer.transport.abort()
 
     async def _serve_one(self, reader, writer):
@@ -132,7 +132,7 @@ class FaultProxy:
 
     async def _pass_on(self, head, reader, writer, fault):
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
-        # One request a connection: then the end of the answer is the end of the connection.
+        # One request for each connection, so that the end of the response is the end of the connection.
         head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
         up_writer.write(head[:-2] + b"Connection: close\r\n\r\n")
         sending = self._loop.create_task(_pump(reader, up_writer, fault.up))
@@ -153,7 +153,7 @@ class FaultProxy:
             writer.write(line + await reader.readuntil(b"\r\n"))
             line = await reader.readuntil(b"\r\n")
         if most is not None:
-            # All of the answer, so that the server surely has done it.
+            # Reads the whole response, so that the server has certainly processed the request.
             whole = line + await reader.read(-1)
             writer.write(whole[:most])
             await writer.drain()

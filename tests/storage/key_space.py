@@ -1,4 +1,4 @@
-"""A bucket of as many entries as one likes, over S3's protocol: the keys are computed, nothing is stored."""
+"""A bucket with any number of entries, over S3's protocol: keys are computed, nothing is stored."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NAMES = ("data.bin", "meta.json")
 
 
 class KeySpace(http.server.ThreadingHTTPServer):
-    """Answers ListObjectsV2 in the order of bytes, as AWS does, and GetObject of metadata; counts both."""
+    """Responds to ListObjectsV2 in byte order, as AWS does, and to GetObject for metadata; counts both."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, files):
-        """`files` maps ids to when they were created (Unix seconds); None: the id tells."""
+        """`files` maps ids to creation times (Unix seconds); None: the time in the id."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
         self.keys = sorted(f"p/{file_id}/{name}" for file_id in files for name in _NAMES)
@@ -37,16 +37,16 @@ class KeySpace(http.server.ThreadingHTTPServer):
         return f"{scheme}://{BUCKET}/p?endpoint_url=http://127.0.0.1:{self.server_port}&region=x&key=k&secret=s"
 
     def stop(self):
-        """Serve no more."""
+        """Stop serving."""
         self.shutdown()
         self.server_close()
         self._thread.join()
 
     def handle_error(self, request, client_address):
-        """A client that hangs up is nothing to report."""
+        """A client that disconnects is not reported."""
 
     def listing(self, query):
-        """The answer to ListObjectsV2."""
+        """The response to ListObjectsV2."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         most = min(int(query.get("max-keys", 1000)), 1000)
         start = query.get("continuation-token") or query.get("start-after") or ""
@@ -95,7 +95,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: KeySpace
 
     def log_message(self, *args):
-        """No log."""
+        """Disable the log."""
 
     def do_GET(self):
         parts = urllib.parse.urlsplit(self.path)

@@ -1,4 +1,4 @@
-"""Every storage that a report is kept of: how to start it, and a target on it."""
+"""Every storage with a published report: how to start it, and a target on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from holdall.url import StoreURL
 
 
 class DriverTarget(S3Target):
-    """A server of S3 by one of the two drivers."""
+    """An S3 server, through one of the two drivers."""
 
     def __init__(self, server, scheme):
         super().__init__(server)
@@ -30,7 +30,7 @@ class DriverTarget(S3Target):
 
 
 class BucketTarget(Target):
-    """A bucket that fsspec can look into."""
+    """A bucket that fsspec can access."""
 
     def __init__(self, url, protocol, **options):
         super().__init__(url)
@@ -73,7 +73,7 @@ def _azure(folder, scheme):
 
 @contextlib.contextmanager
 def _google(folder):
-    # Read when gcsfs is imported, here and in the processes that the suite starts: the emulator speaks no gRPC.
+    # Read when gcsfs is imported, here and in the suite's child processes: the emulator does not support gRPC.
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     with fake_gcs(folder) as endpoint:
         body = json.dumps({"name": "files"}).encode()
@@ -103,7 +103,7 @@ def _at(target):
     yield target
 
 
-# Name of the page: the URL as the page shows it, and how to have it run.
+# By name of the page: the URL shown on the page, and a function that starts the storage.
 PLACES = {
     "local": ("file:///directory", lambda folder: _at(Target(f"file://{folder}"))),
     "memory": ("memory://name", lambda folder: _at(Target("memory://report"))),
@@ -126,7 +126,7 @@ PLACES = {
     "fsspec-memory": ("fsspec+memory://name", lambda folder: _at(MemoryTarget("fsspec+memory://report"))),
 }
 
-# What a client cannot do, and the plugin refuses.
+# Limitations of clients, which the plugin refuses.
 XFAILS = {
     "fsspec-azurite": {"url.percent_and_unicode_paths": "adlfs cuts a path at ? and #: refused"},
     "fsspec-webdav": {

@@ -1,4 +1,4 @@
-"""Servers that pip alone does not bring, on loopback: Ceph's S3 gateway, Azurite, a Google emulator, OpenSSH."""
+"""Servers that pip alone cannot install, on loopback: Ceph's S3 gateway, Azurite, a Google emulator, OpenSSH."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NODE_BINARIES = Path(__file__).parents[2] / ".tools" / "node" / "node_modules" 
 
 
 def program(name, how):
-    """The path of a program; `Unavailable` says how to get it."""
+    """The path of a program. Raises `Unavailable`, with how to install it."""
     found = shutil.which(name, path=os.pathsep.join([str(_NODE_BINARIES), os.environ["PATH"], "/usr/sbin"]))
     if found is None:
         raise Unavailable(f"{name} is not installed: {how}")
@@ -30,7 +30,7 @@ def program(name, how):
 
 @contextlib.contextmanager
 def running(command, log, **options):
-    """A process in a group of its own, killed with it at the end."""
+    """A process in its own process group, which is killed at the end."""
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **options)
     try:
@@ -42,7 +42,7 @@ def running(command, log, **options):
 
 
 def until_answer(url, process, log):
-    """Return once something speaks HTTP there."""
+    """Return once an HTTP server responds at this URL."""
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -94,7 +94,7 @@ rgw frontends = beast endpoint=127.0.0.1:{rgw}
 
 @contextlib.contextmanager
 def radosgw(folder):
-    """Ceph in one node, in memory: a monitor, a manager, one OSD and the S3 gateway; with a bucket."""
+    """A single-node Ceph cluster in memory: a monitor, a manager, one OSD and the S3 gateway; with a bucket."""
     how = "apt-get install radosgw ceph-mon ceph-osd ceph-mgr"
     names = ("ceph-mon", "ceph-mgr", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph")
     tools = {name: program(name, how) for name in names}
@@ -120,7 +120,7 @@ def radosgw(folder):
         tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", f"{folder}/monmap")
         stack.enter_context(daemon("ceph-mon", "-i", "a"))
         stack.enter_context(daemon("ceph-mgr", "-i", "x"))
-        # A monitor that is not ready yet refuses.
+        # A monitor that is not ready yet refuses the command.
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
@@ -147,7 +147,7 @@ def radosgw(folder):
         yield server
 
 
-# The account that every Azurite has; its documentation names the key.
+# The default account of every Azurite; its documentation contains the key.
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -182,7 +182,7 @@ def fake_gcs(folder):
 
 @contextlib.contextmanager
 def openssh(folder):
-    """The port of an sshd, and the file of the key that opens it to the user who runs this."""
+    """The port of an sshd, the file of a key that it accepts, and the current user's name."""
     sshd = program("sshd", "apt-get install openssh-server")
     keygen = program("ssh-keygen", "apt-get install openssh-client")
     (port,) = _free_ports(1)
@@ -200,7 +200,7 @@ def openssh(folder):
         "PasswordAuthentication no",
         "PermitRootLogin prohibit-password",
         f"PidFile {folder}/sshd.pid",
-        # One key for each connection of the pool, and each check makes its own.
+        # Each connection of a pool authenticates separately, and each check opens its own.
         "MaxStartups 100:30:200",
     ]
     config.write_text("\n".join(lines) + "\n")

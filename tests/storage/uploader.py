@@ -1,4 +1,4 @@
-"""A process that uploads until it is killed, and says what it does: `python uploader.py URL BYTES BYTES …`."""
+"""A process that uploads until it is killed, and reports its progress: `python uploader.py URL BYTES BYTES …`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _tell(*words):
 
 
 def source(size):
-    """So many bytes, a MiB at a time, each announced."""
+    """This many bytes, a MiB at a time, each announced."""
     while size > 0:
         _tell("chunk")
         yield b"\xa5" * min(size, MIB)
@@ -23,7 +23,7 @@ def source(size):
 
 
 def main():
-    """Files of these sizes in turn, for ever."""
+    """Store files of these sizes in turn, forever."""
     with holdall.open_store(sys.argv[1]) as store:
         while True:
             for size in map(int, sys.argv[2:]):

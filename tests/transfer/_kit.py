@@ -1,4 +1,4 @@
-"""What the tests of copying share: a backend that misbehaves when told to, and a look past the store."""
+"""Shared by the tests of copying: a backend that can misbehave, and access to stored files without the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from holdall.backend import Backend, StagedFile
 
 
 class Wrapped(Backend):
-    """A backend that can be told to misbehave: `on_stage`, `on_write`, `on_publish`, `on_read` see each call."""
+    """A backend that can misbehave: a function in `on`, under a verb's name, is called for each call of that verb."""
 
     def __init__(self, inner):
         self.inner = inner

@@ -1,4 +1,4 @@
-"""The stores that are copied from and to."""
+"""The source and target stores."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def target(tmp_path):
 
 @pytest.fixture
 def wrapped():
-    """An empty store in memory whose backend can be told to misbehave."""
+    """An empty store in memory whose backend can misbehave."""
     return holdall.FileStore(Wrapped(holdall.open_store("memory://").backend))

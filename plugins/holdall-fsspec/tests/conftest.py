@@ -1,4 +1,4 @@
-"""An object store in memory that writes down what it is asked, and fails where it is told to."""
+"""An object store in memory that logs its calls, and fails on request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fsspec.spec import AbstractBufferedFile
 
 import holdall
 
-# pytest runs with importlib's import mode, where tests see no neighbours.
+# pytest uses the importlib import mode, in which tests cannot import modules next to them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 class BucketFile(AbstractBufferedFile):
-    """An upload in parts, as object stores have it: complete when it is closed, or dropped."""
+    """A multipart upload as in object stores: complete when it is closed, or garbage-collected."""
 
     def _initiate_upload(self):
         self.fs.log.append(("begin", self.path))
@@ -38,9 +38,10 @@ class BucketFile(AbstractBufferedFile):
 
 
 class BucketFileSystem(MemoryFileSystem):
-    """Like an object store: paths begin with a bucket, nothing is renamed, every call is one request, and written down.
+    """Behaves like an object store: paths begin with a bucket, nothing can be renamed, and every call is one request,
+    which is logged.
 
-    `fail` maps a call and the end of its path to what it raises, before or after it did what it should.
+    `fail` maps a call and the end of its path to the error that it raises, before or after its effect.
     """
 
     protocol = "bucket"
@@ -57,7 +58,7 @@ class BucketFileSystem(MemoryFileSystem):
 
     @classmethod
     def calls(cls):
-        """What was asked, with the last part of the path; the log begins anew."""
+        """The calls so far, each with the last segment of its path. Clears the log."""
         found = [f"{call} {path.rpartition('/')[2]}" for call, path in cls.log]
         cls.log.clear()
         return found
@@ -103,7 +104,7 @@ class BucketFileSystem(MemoryFileSystem):
 
 @pytest.fixture
 def bucket():
-    """The filesystem, empty, behind `fsspec+bucket://`."""
+    """The filesystem behind `fsspec+bucket://`, empty."""
     cls = BucketFileSystem
     cls.store.clear()
     cls.log.clear()

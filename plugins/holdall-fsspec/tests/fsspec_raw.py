@@ -1,4 +1,4 @@
-"""Ways past a store into what it keeps, by fsspec itself."""
+"""Raw access to stored entries, through fsspec itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdall.url import StoreURL
 
 
 class FsspecRaw(RawAccess):
-    """What anybody with the same filesystem could do, past the store."""
+    """Access that anybody with the same filesystem has, without the store."""
 
     def __init__(self, fs, root):
         self.fs, self.root = fs, root
@@ -55,7 +55,7 @@ class FsspecRaw(RawAccess):
         self.fs.pipe_file(f"{self.root}/{name}", data)
 
     def _files(self):
-        """Size of each file below the root, by the rest of its path."""
+        """The size of each file below the root, by its relative path."""
         found = self.fs.find(self.root, detail=True)
         skip = len(self.root.strip("/")) + 1
         return {path.strip("/")[skip:]: info["size"] for path, info in found.items()}
@@ -63,7 +63,7 @@ class FsspecRaw(RawAccess):
     def leftovers(self):
         files, found = self._files(), []
         kept = {name.partition("/")[0] for name in files if name.endswith("/meta.json")}
-        # Of a bucket, a prefix without objects is not there.
+        # In a bucket, a prefix without objects does not exist.
         with contextlib.suppress(FileNotFoundError):
             found = self.fs.ls(self.root, detail=True)
         folders = {item["name"].rpartition("/")[2] for item in found if item["type"] == "directory"}
@@ -82,7 +82,7 @@ class FsspecRaw(RawAccess):
 
 
 class MemoryTarget(Target):
-    """The memory that fsspec shares within the process."""
+    """The memory filesystem, which fsspec shares within the process."""
 
     def fresh(self):
         url = super().fresh()
@@ -101,7 +101,7 @@ class MemoryTarget(Target):
 
 
 class FileTarget(Target):
-    """A local directory, seen past the store as what it is."""
+    """A local directory, accessed directly by raw access."""
 
     def fresh(self):
         url = super().fresh()

@@ -1,4 +1,4 @@
-"""Servers of sftp, webdav and ftp on loopback, each on a free port, serving one directory until its context ends."""
+"""Servers for sftp, webdav and ftp on loopback, each on a free port, serving one directory until its context ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from holdall.conformance import DirectoryRaw, Target
 from holdall.url import StoreURL
 
-# Each prints its port when it listens, and serves the directory of its first argument until it is killed.
+# Each prints its port when it listens, and serves the directory in its first argument until it is killed.
 SFTP = """
 import asyncio, os, sys, asyncssh
 
@@ -69,12 +69,12 @@ OPTIONS = {"sftp": "?look_for_keys=false&allow_agent=false", "webdav": "?tls=fal
 
 
 class Unavailable(Exception):
-    """The server cannot be had here; the text says why."""
+    """The server is not available here; the text says why."""
 
 
 @contextlib.contextmanager
 def serving(scheme, folder):
-    """A target on a server of this scheme that serves the folder."""
+    """A target on a server for this scheme that serves the folder."""
     program, packages = PROGRAMS[scheme]
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
@@ -88,14 +88,14 @@ def serving(scheme, folder):
 
 
 class ServedRaw(DirectoryRaw):
-    """The directory that a server serves."""
+    """Direct access to the directory that a server serves."""
 
     def link(self, file_id, outside):
         raise NotImplementedError("whether a link is followed is for the server to say")
 
 
 class ServedTarget(Target):
-    """A server whose directory is seen past the store as what it is."""
+    """A server whose directory is accessed directly by raw access."""
 
     def __init__(self, url, folder):
         super().__init__(url)

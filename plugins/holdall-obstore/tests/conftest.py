@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# pytest runs with importlib's import mode, where tests see no neighbours.
+# pytest uses the importlib import mode, in which tests cannot import modules next to them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from obstore_servers import Proxy, Server, Unavailable, moto, seaweedfs
@@ -35,19 +35,19 @@ def _started(
 
 @pytest.fixture(scope="session")
 def moto_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """moto, for the whole run."""
+    """moto, for the whole session."""
     yield from _started(moto, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def weed_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """SeaweedFS, for the whole run."""
+    """SeaweedFS, for the whole session."""
     yield from _started(seaweedfs, tmp_path_factory)
 
 
 @pytest.fixture
 def proxy(weed_s3: Server) -> Iterator[Proxy]:
-    """A proxy before SeaweedFS."""
+    """A proxy in front of SeaweedFS."""
     proxy = Proxy(weed_s3.port)
     yield proxy
     proxy.stop()
@@ -55,5 +55,5 @@ def proxy(weed_s3: Server) -> Iterator[Proxy]:
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix of the bucket that nobody else uses."""
+    """A unique prefix in the bucket."""
     return f"p-{uuid.uuid4().hex}"

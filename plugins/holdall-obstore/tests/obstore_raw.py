@@ -1,4 +1,4 @@
-"""Ways past a store into what it keeps, by obstore itself and by another S3 client."""
+"""Raw access to stored entries, through obstore itself and through another S3 client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdall.url import StoreURL
 
 
 class FileTarget(Target):
-    """Looks into the directory past the store."""
+    """Accesses the directory without the store."""
 
     def fresh(self) -> str:
         url = super().fresh()
@@ -24,7 +24,7 @@ class FileTarget(Target):
 
 
 class KeysRaw(RawAccess, ABC):
-    """Raw access to whatever keeps bytes under keys; a subclass says how."""
+    """Raw access to a key-value storage; a subclass implements the operations."""
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
@@ -79,7 +79,7 @@ class KeysRaw(RawAccess, ABC):
 
 
 class MemoryRaw(KeysRaw):
-    """Through the store object that the process shares."""
+    """Through the process's shared store object."""
 
     def __init__(self, url: str) -> None:
         self.store = open_store(url).backend.store
@@ -107,7 +107,7 @@ class MemoryTarget(Target):
 
 
 class S3Raw(KeysRaw):
-    """By another client than the plugin's."""
+    """Through a different client than the plugin's."""
 
     def __init__(self, server: Server, prefix: str) -> None:
         self.client = server.client()

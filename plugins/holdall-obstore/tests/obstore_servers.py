@@ -1,4 +1,4 @@
-"""S3 servers on loopback, started on free ports and stopped after, and a proxy that counts and breaks requests."""
+"""S3 servers on loopback, started on free ports and stopped afterwards, and a proxy that counts and breaks requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY, SECRET, READER, READER_SECRET = "holdall-test", "holdall-test-secret", "hol
 BUCKET = "holdall-bucket"
 _START_SECONDS = 60
 
-# Its own command finds out anew with each request which of Amazon's services is meant, which takes a third of the time.
+# moto's own command determines for each request which AWS service is meant, which takes a third of the time.
 _MOTO = """
 import logging, sys
 from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
@@ -40,12 +40,12 @@ run_simple("127.0.0.1", int(sys.argv[1]), create_backend_app("s3"), threaded=Tru
 
 
 class Unavailable(Exception):
-    """The server cannot be had here; the text says why."""
+    """The server is not available here; the text says why."""
 
 
 @dataclass
 class Server:
-    """A server that runs, with a bucket in it."""
+    """A running server with a bucket."""
 
     port: int
 
@@ -56,7 +56,7 @@ class Server:
         return f"s3+obstore://{BUCKET}/{prefix}?{text}"
 
     def client(self) -> Any:
-        """A client of another make, for looking past the plugin."""
+        """A client independent of the plugin, to inspect the bucket."""
         return boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{self.port}",
@@ -69,7 +69,7 @@ class Server:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[Server]:
-    """The server of moto: in memory, checks no credentials, lists by the bytes of keys as AWS does."""
+    """A moto server: in memory, checks no credentials, lists in the byte order of keys as AWS does."""
     (port,) = _free_ports(1)
     command = [sys.executable, "-c", _MOTO, str(port)]
     with _running(command, folder / "moto.log", port) as server:
@@ -78,7 +78,7 @@ def moto(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def seaweedfs(folder: Path) -> Iterator[Server]:
-    """SeaweedFS: a distributed store in one process, with one identity that may only read. Lists by folders."""
+    """SeaweedFS: a distributed store in one process, with one read-only identity. Lists by folders."""
     beside = Path(sys.executable).parent / "weed"
     program = str(beside) if beside.exists() else shutil.which("weed")
     if program is None:
@@ -94,7 +94,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     command = [program, "-logdir", str(folder), "server", "-dir", str(folder), "-ip", "127.0.0.1", "-ip.bind"]
     command += ["127.0.0.1", "-filer", "-s3", "-s3.config", str(config), "-s3.autoCreateBucket=false"]
     command += ["-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-    # Sockets would otherwise lie in /tmp under names that two servers share; volumes would be of 30 GB.
+    # By default, sockets would be in /tmp under names that two servers share, and volumes would have 30 GB.
     command += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
     command += ["-volume.max=200", "-master.volumeSizeLimitMB=64"]
     command += [f"{name}={port}" for name, port in zip(names, ports, strict=True)]
@@ -115,7 +115,7 @@ def _running(command: list[str], log: Path, port: int) -> Iterator[Server]:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=log.parent)
     server, deadline = Server(port), time.monotonic() + _START_SECONDS
     try:
-        # The gateway answers before the store behind it takes writes.
+        # The gateway responds before the storage behind it accepts writes.
         while (problem := _not_ready(server)) is not None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Unavailable(f"{Path(command[0]).name} did not start: {problem} {log.read_text()[-500:]}")
@@ -154,16 +154,16 @@ def _free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy says instead of the server."""
+    """The proxy's response in place of the server's."""
 
     status: int
     body: str = ""
     asks_first: bool = False
-    """Let the server do it, and lose its answer."""
+    """Pass the request on to the server, but drop its response."""
 
 
 class Proxy(http.server.ThreadingHTTPServer):
-    """Between a client and a server, on loopback: knows each request, and can answer in the server's place."""
+    """Between a client and a server on loopback: records each request, and can respond in place of the server."""
 
     daemon_threads = True
 
@@ -173,21 +173,21 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.requests: list[str] = []
         self.rule: Callable[[str, Any], Answer | None] = lambda request, headers: None
         self.cut: Callable[[str], int | None] = lambda request: None
-        """After how many bytes of its answer the connection of a request breaks; None: never."""
+        """The number of bytes of a response after which its connection breaks; None: never."""
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()
 
     def counted(self, action: Callable[[], Any]) -> list[str]:
-        """What is asked for during this: the method, and the kind of request or the end of the key."""
+        """The requests during this call: the method, and the kind of request or the end of the key."""
         self.requests.clear()
         action()
         return sorted(self.requests)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nothing to report."""
+        """A client that disconnects is not reported."""
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self.shutdown()
         self.server_close()
         self.thread.join()
@@ -200,7 +200,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Proxy
 
     def log_message(self, *args: Any) -> None:
-        """No log."""
+        """Disable the log."""
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))

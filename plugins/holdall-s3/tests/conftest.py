@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# pytest runs with importlib's import mode, where tests see no neighbours.
+# pytest uses the importlib import mode, in which tests cannot import modules next to them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from s3_servers import S3Server, Unavailable, moto, seaweedfs
@@ -46,6 +46,6 @@ def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Ser
 
 @pytest.fixture(params=["moto", "seaweedfs"])
 def server(request: pytest.FixtureRequest) -> S3Server:
-    """Each of the servers in turn."""
+    """Each of the servers."""
     found: S3Server = request.getfixturevalue(f"{request.param}_server")
     return found

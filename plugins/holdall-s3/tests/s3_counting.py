@@ -1,4 +1,4 @@
-"""Counting requests, and making them fail, at the client's own hooks."""
+"""Counting requests, and making them fail, in the client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Requests", "watched"]
 
 
 class Requests(list[str]):
-    """The calls that were sent, in order: `GetObject data.bin bytes=0-9`."""
+    """The requests sent, in order: `GetObject data.bin bytes=0-9`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,15 +22,15 @@ class Requests(list[str]):
         self.after: Callable[[str], None] = lambda _: None
 
     def of(self, operation: str) -> int:
-        """How many were of this operation."""
+        """How many requests were of this operation."""
         return sum(call.split()[0] == operation for call in self)
 
 
 @contextlib.contextmanager
 def watched(store: FileStore) -> Iterator[Requests]:
-    """What the store's client sends meanwhile; `before` and `after` may raise, as a network does.
+    """Records the requests of the store's client within the context; `before` and `after` may raise, as a network may.
 
-    What `after` raises is raised once the server has done what it was asked: a lost reply.
+    If `after` raises, the server has already processed the request: the response is lost.
     """
     backend = store.backend
     assert isinstance(backend, S3Backend)

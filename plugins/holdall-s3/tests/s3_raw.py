@@ -1,4 +1,4 @@
-"""A way past the store into a bucket, by a client of its own."""
+"""Raw access to a bucket, through a separate client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["S3Raw", "S3Target"]
 
 
 class S3Raw(RawAccess):
-    """What an operator with another S3 client could do below one prefix."""
+    """Access that an operator with another S3 client has below one prefix."""
 
     def __init__(self, server: S3Server, prefix: str) -> None:
         self.server = server
@@ -103,7 +103,7 @@ class S3Raw(RawAccess):
 
 
 class S3Target(Target):
-    """Locations below one prefix of a server's bucket, with a way past the store."""
+    """Locations below one prefix of a server's bucket, with raw access."""
 
     def __init__(self, server: S3Server, **options: Any) -> None:
         super().__init__(server.url("conformance", **options))

@@ -1,4 +1,4 @@
-"""S3 servers on loopback, each started on free ports and stopped after."""
+"""S3 servers on loopback, each started on free ports and stopped afterwards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ READER, READER_SECRET = "holdall-reader", "holdall-reader-secret"
 
 _START_SECONDS = 60
 
-# Its own command finds out anew with each request which of Amazon's services is meant, which takes a third of the time.
+# moto's own command determines for each request which AWS service is meant, which takes a third of the time.
 _MOTO = """
 import logging, sys
 from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
@@ -39,12 +39,12 @@ run_simple("127.0.0.1", int(sys.argv[1]), create_backend_app("s3"), threaded=Tru
 
 
 class Unavailable(Exception):
-    """The server cannot be had here; the text says why."""
+    """The server is not available here; the text says why."""
 
 
 @dataclass
 class S3Server:
-    """A server that runs, with a bucket in it."""
+    """A running server with a bucket."""
 
     name: str
     endpoint: str
@@ -58,7 +58,7 @@ class S3Server:
         return f"s3://{self.bucket}/{prefix}?{text}"
 
     def client(self) -> s3fs.S3FileSystem:
-        """A client for looking past the plugin: one for all, since making one takes a good part of a second."""
+        """A client independent of the plugin. Shared, because creating one takes a good part of a second."""
         if self._client is None:
             self._client = s3fs.S3FileSystem(
                 key=KEY,
@@ -73,7 +73,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
-    """The server of moto: in memory, checks no credentials."""
+    """A moto server: in memory, checks no credentials."""
     port = _free_ports(1)[0]
     command = [sys.executable, "-c", _MOTO, str(port)]
     with _running(command, folder / "moto.log", f"http://127.0.0.1:{port}/") as endpoint:
@@ -84,7 +84,7 @@ def moto(folder: Path) -> Iterator[S3Server]:
 
 @contextlib.contextmanager
 def seaweedfs(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS: a distributed store in one process, with two identities, of which one may only read."""
+    """SeaweedFS: a distributed store in one process, with two identities, one of which is read-only."""
     program = Path(sys.executable).parent / "weed"
     found = str(program) if program.exists() else shutil.which("weed")
     if found is None:
@@ -107,7 +107,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     command = [found, "-logdir", str(folder), "server", "-dir", str(folder), "-ip", "127.0.0.1", "-ip.bind"]
     command += ["127.0.0.1", "-s3", "-filer", *options, "-s3.config", str(config), "-master.telemetry=false"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-s3.autoCreateBucket=false"]
-    # Unix sockets otherwise go to /tmp, under names that two servers may share.
+    # By default, sockets would be in /tmp, under names that two servers may share.
     command += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock", "-volume.max=200"]
     command += ["-master.volumeSizeLimitMB=64"]
     with _running(command, folder / "weed.log", f"http://127.0.0.1:{port}/") as endpoint:
@@ -124,7 +124,7 @@ def _identity(key: str, secret: str, *actions: str) -> dict[str, Any]:
 
 
 def _until_bucket(server: S3Server) -> None:
-    """The gateway answers before the store behind it takes writes."""
+    """Wait: the gateway responds before the storage behind it accepts writes."""
     client, deadline = server.client(), time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -141,7 +141,7 @@ def _until_bucket(server: S3Server) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different. SeaweedFS adds 10 000 to those that are not told."""
+    """Distinct free ports. SeaweedFS uses the given port plus 10 000 for those that are not configured."""
     sockets = []
     try:
         for _ in range(count):
@@ -174,7 +174,7 @@ def _until_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None
             with urllib.request.urlopen(url, timeout=5):
                 return
         except urllib.error.HTTPError as refused:
-            # An answer, if not a kind one.
+            # Any response shows that the server is running.
             refused.close()
             return
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The store for asyncio and trio: what `FileStore` promises, awaitable.
+"""The store for asyncio and trio: an awaitable `FileStore`.
 
 >>> import anyio, holdall
 >>> async def main():
@@ -8,7 +8,7 @@
 >>> anyio.run(main)
 b'hello'
 
-Backends are synchronous, so every call runs on a worker thread; nothing here blocks the event loop.
+Backends are synchronous, so calls run on worker threads and do not block the event loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a URL to an asynchronous store."""
+"""Opening an asynchronous store from a URL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["open_async_store"]
 
 
 class _Opening:
-    """A store about to be opened: awaited, or entered with `async with`, which also closes it."""
+    """A store that is yet to be opened: by awaiting it, or by entering it with `async with`, which also closes it."""
 
     def __init__(self, call: partial[FileStore], max_threads: int) -> None:
         self._call = call
@@ -51,8 +51,8 @@ def open_async_store(
 ) -> _Opening:
     """Open the store at `url`, as `holdall.open_store` does, without blocking the event loop.
 
-    Either `async with open_async_store(url) as store`, which closes it at the end, or
-    `store = await open_async_store(url)`. `max_threads` is that of `AsyncFileStore`; `url`, `options` and the errors
-    are those of `open_store`. Nothing is opened before it is awaited or entered.
+    Use either `async with open_async_store(url) as store`, which closes it at the end, or `store = await
+    open_async_store(url)`. `max_threads` is that of `AsyncFileStore`; `url`, `options` and the errors are those of
+    `open_store`. Nothing is opened before it is awaited or entered.
     """
     return _Opening(partial(open_store, url, **options), max_threads)

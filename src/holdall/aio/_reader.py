@@ -16,9 +16,10 @@ __all__ = ["AsyncFileReader"]
 
 
 class AsyncFileReader:
-    """What `AsyncFileStore.open` returns: seekable, reading from the storage as it is read. For one task at a time.
+    """What `AsyncFileStore.open` returns: a seekable stream that reads from the storage on demand. For one task at a
+    time.
 
-    An async context manager; iterating it yields the bytes from the position on in chunks of at most 256 KiB.
+    An async context manager; iterating over it yields the data from the current position in chunks of at most 256 KiB.
     A read that was cancelled may have moved the position.
     """
 
@@ -34,7 +35,7 @@ class AsyncFileReader:
     async def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, fewer only at the end of the file; negative: all that follow.
 
-        Raises what reading the stream of `FileStore.open` does; `ValueError` if it was closed.
+        Raises the errors of reading the stream of `FileStore.open`; `ValueError` if it was closed.
         """
         return await self._threads.run(self._stream.read, size)
 
@@ -47,7 +48,7 @@ class AsyncFileReader:
         return self._stream.tell()
 
     async def aclose(self) -> None:
-        """Release what is held, also in a task that is cancelled. A second time does nothing."""
+        """Release its resources, even in a cancelled task. A second call does nothing."""
         if not self._stream.closed:
             await self._threads.run(self._stream.close, certain=True)
 

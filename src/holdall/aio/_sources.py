@@ -1,4 +1,4 @@
-"""Sources of bytes for a call on a worker thread, one of which has to be awaited."""
+"""Sources of data for a call on a worker thread, including those that have to be awaited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AsyncReadable", "AsyncSource", "awaited", "noticing"]
 
 
 class AsyncReadable(Protocol):
-    """A source of which only `read` is awaited, such as Starlette's `UploadFile`."""
+    """A source with an asynchronous `read`, the only method used, such as Starlette's `UploadFile`."""
 
     def read(self, size: int, /) -> Awaitable[bytes]:
         """At most `size` bytes; empty at the end."""
@@ -29,7 +29,7 @@ AsyncSource: TypeAlias = Source | AsyncReadable | AsyncIterable[bytes]
 def awaited(data: Any) -> AsyncIterable[Any] | None:
     """The chunks of a source that has to be awaited; None for all others.
 
-    Of an object with both, `read` is taken: iterating a file gives lines, of any length.
+    If an object has both, `read` is used: iterating over a file yields lines, of any length.
     """
     read = getattr(data, "read", None)
     if read is not None:
@@ -38,9 +38,10 @@ def awaited(data: Any) -> AsyncIterable[Any] | None:
 
 
 class _Reading:
-    """What `read` gives until it gives nothing."""
+    """Yields what `read` returns, until it returns no bytes."""
 
-    # Not an async generator: abandoning one half-way needs the event loop's help, and on trio is warned of.
+    # Not an async generator: one that is abandoned early needs the event loop's help to be closed, and trio warns of
+    # it.
     def __init__(self, read: Callable[[int], Awaitable[Any]]) -> None:
         self._read = read
 
@@ -49,18 +50,18 @@ class _Reading:
 
     async def __anext__(self) -> Any:
         chunk = await self._read(CHUNK_BYTES)
-        # What is no bytes at all is passed on, to be refused.
+        # A chunk that is not bytes is passed on, to be refused.
         if not chunk and isinstance(chunk, (bytes, bytearray, memoryview)):
             raise StopAsyncIteration
         return chunk
 
 
 def noticing(data: Source, expected_bytes: int | None) -> tuple[Source, int | None]:
-    """The same bytes and expectation, for a worker thread: the source raises as soon as the call is cancelled."""
+    """The same data and expected size, for a worker thread: the source raises as soon as the call is cancelled."""
     size = size_hint(data)
     if size is not None:
         if expected_bytes is not None and expected_bytes != size:
-            return data, expected_bytes  # to be refused, and better by who sees the bytes' own size
+            return data, expected_bytes  # to be refused, with a better message if the size of the bytes is known
         expected_bytes = size
     return _until_cancelled(chunks(data)), expected_bytes
 

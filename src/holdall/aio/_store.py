@@ -1,4 +1,4 @@
-"""`FileStore`, awaitable."""
+"""An awaitable `FileStore`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncFileStore"]
 
 _FILES_A_TIME = 100
-# Copied in less time than a thread takes to be asked.
+# Copied in less time than it takes to hand the call to a thread.
 _QUICK_BYTES = 64 * 1024
 
 
@@ -107,13 +107,13 @@ class AsyncFileStore:
         if source is None:
             create = partial(self._store.create, filename, **options)
             return await self._threads.run(_create_noticing, create, data, expected_bytes, undo=self._delete_again)
-        # Nobody but who iterates a generator can end it, and trio warns of one that is dropped half-way.
+        # An abandoned generator must be closed explicitly: trio warns otherwise.
         closing: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()
         if inspect.isasyncgen(source):
             closing = contextlib.aclosing(source)
         async with closing, await self.begin(filename, expected_bytes=expected_bytes, **options) as upload:
             async for chunk in source:
-                # A source that never waits would otherwise keep this task from noticing that it is cancelled.
+                # A source that never waits would otherwise keep this task from noticing a cancellation.
                 await checkpoint_if_cancelled()
                 await upload.write(chunk)
             return await upload.finish()
@@ -131,7 +131,7 @@ class AsyncFileStore:
         expected_sha256: str | None = None,
         file_id: str | None = None,
     ) -> AsyncUpload:
-        """See `FileStore.begin`: `async with await store.begin(...) as upload`. No thread is held between writes."""
+        """See `FileStore.begin`: `async with await store.begin(...) as upload`. Occupies no thread between writes."""
         begin = partial(
             self._store.begin,
             filename,
@@ -235,9 +235,10 @@ class AsyncFileStore:
 
 
 class AsyncFiles:
-    """All files of a store, fetched a hundred at a time; no thread is held in between. For one task at a time."""
+    """All files of a store, fetched a hundred at a time; occupies no thread in between. For one task at a time."""
 
-    # Not an async generator: abandoning one half-way needs the event loop's help, and on trio is warned of.
+    # Not an async generator: one that is abandoned early needs the event loop's help to be closed, and trio warns of
+    # it.
     def __init__(self, files: Iterator[FileObject], threads: Threads) -> None:
         self._files = files
         self._threads = threads
@@ -254,7 +255,7 @@ class AsyncFiles:
             file = next(self._fetched, None)
         if file is not None:
             return file
-        # What was found before is delivered before, as it is by iterating a FileStore.
+        # Files that were read before an error are yielded first, as when iterating over a FileStore.
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -266,7 +267,7 @@ class AsyncFiles:
         files: list[FileObject] = []
         try:
             files.extend(islice(self._files, _FILES_A_TIME))
-        except Exception as error:  # noqa: BLE001 - raised when its turn has come
+        except Exception as error:  # noqa: BLE001 - raised after the files before it
             self._failure = error
         self._fetched = iter(files)
 

@@ -46,29 +46,30 @@ class Threads:
         undo: Callable[[T], object] | None = None,
         certain: bool = False,
     ) -> T:
-        """What `call(*args)` returns or raises, the same object.
+        """The result or exception of `call(*args)`, the same object.
 
-        A call that began is waited for, even if this task is cancelled, by whatever means. Cancelled by a cancel scope,
-        the task still gets the call's result, and the cancellation at its next checkpoint. Cancelled by asyncio's
-        `Task.cancel`, which cannot be held off, the result has nobody to go to: `undo` gets it.
-        With `certain` the call takes place even in a task that is cancelled already.
+        A call that has begun is waited for, even if this task is cancelled in any way. If a cancel scope cancels it,
+        the task still gets the result, and the cancellation at its next checkpoint. asyncio's `Task.cancel` cannot be
+        deferred: the result cannot be returned, and is passed to `undo`. With `certain`, the call is made even if the
+        task is already cancelled.
         """
         job = _Job(partial(call, *args))
         try:
-            # The thread is awaited by a task of its own, because Task.cancel() breaks into any await of this one, be
-            # it shielded or not; a task group waits for its tasks all the same.
+            # A separate task awaits the thread, because Task.cancel() interrupts any await of this one, shielded or
+            # not; a task group still waits for its tasks.
             async with create_task_group() as group:
                 group.start_soon(partial(job.work, self._limiter(), certain=certain))
                 with CancelScope(shield=True):
                     await job.ended.wait()
-                # All is done but the end of the group's task; a cancellation in that moment must not hide the result.
+                # Only the end of the group's task is left to await; a cancellation at this moment must not discard the
+                # result.
                 group.cancel_scope.shield = True
         except get_cancelled_exc_class():
             if undo is not None and job.returned:
                 await self._undo(partial(undo, job.take()))
             raise
         if not job.returned:
-            # If it did not return because of the cancellation, that is raised here, by whom it came from.
+            # If the call did not return because of the cancellation, it is raised here by the event loop.
             await checkpoint_if_cancelled()
         return job.take()
 
@@ -89,7 +90,7 @@ class Threads:
 
 
 class _Job(Generic[T]):
-    """A call on a thread, and what came of it."""
+    """A call on a thread, and its outcome."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -102,7 +103,7 @@ class _Job(Generic[T]):
         return bool(self._result)
 
     def take(self) -> T:
-        """The result, or the exception raised. Once: neither is kept, so that no traceback holds itself alive."""
+        """The result, or raises the exception. Once: keeping it would cause a reference cycle with the traceback."""
         if self._result:
             return self._result.pop()
         error, self._error = self._error, None
@@ -115,7 +116,7 @@ class _Job(Generic[T]):
         try:
             with CancelScope(shield=certain):
                 await to_thread.run_sync(self._run, limiter=limiter)
-        except Exception as error:  # noqa: BLE001 - there may be no more threads; raised by take()
+        except Exception as error:  # noqa: BLE001 - such as no free thread; raised by take()
             self._error = error
         finally:
             self.ended.set()

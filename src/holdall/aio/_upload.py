@@ -1,4 +1,4 @@
-"""A file being stored through the async face."""
+"""An asynchronous upload."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ __all__ = ["AsyncUpload"]
 class AsyncUpload:
     """What `AsyncFileStore.begin` returns. See `Upload`: the same methods with the same promises, awaitable.
 
-    An async context manager: leaving it unfinished discards it, even in a task that is cancelled.
-    For one task at a time.
+    An async context manager: leaving it unfinished discards it, even in a cancelled task. For one task at a time.
     """
 
     def __init__(self, upload: Upload, threads: Threads, delete_again: Callable[[FileObject], object]) -> None:
         self._upload = upload
         self._threads = threads
         self._delete_again = delete_again
-        # Whether a write was cancelled, of which nobody was told what came of it.
+        # Whether a write was cancelled, so that it is unknown whether its chunk was written.
         self._cancelled = False
 
     @property
@@ -42,10 +41,10 @@ class AsyncUpload:
         return self._upload.file_id
 
     async def write(self, chunk: Buffer) -> None:
-        """See `Upload.write`. Its memory must not be changed before this returns.
+        """See `Upload.write`. The memory of `chunk` must not be changed before this returns.
 
-        After a cancellation that is raised here, as after an error, the upload can only be discarded: the chunk may
-        have been written, and sent again it would be there twice.
+        After a cancellation, as after an error, the upload can only be discarded: the chunk may have been written, and
+        writing it again would duplicate it.
         """
         self._check_whole("write to")
         try:
@@ -57,7 +56,7 @@ class AsyncUpload:
     async def finish(
         self, *, purpose: FilePurpose | str | None = None, expires_after: float | dt.timedelta | None = None
     ) -> FileObject:
-        """See `Upload.finish`. A cancel scope waits for it; `AsyncFileStore.create` says what asyncio's cancel does."""
+        """See `Upload.finish`. A cancel scope waits for it; for `Task.cancel`, see `AsyncFileStore.create`."""
         if self._cancelled:
             await self.discard()
         self._check_whole("finish")

@@ -1,4 +1,4 @@
-"""Files in the memory of this process: for tests, for caches, and as the model of a small backend."""
+"""Files in the memory of this process: for tests, for caches, and as an example of a small backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["MemoryBackend"]
 
 
 class _Space:
-    """Entries, and their ids in order. The lock makes publish and remove one step each."""
+    """Entries, and their ids in order. The lock makes publish and remove atomic."""
 
     def __init__(self) -> None:
         _spaces.add(self)
@@ -36,7 +36,7 @@ _shared_lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    # Other threads are gone, and with them whoever held a lock.
+    # The other threads do not exist in the child, so a lock that one of them held would never be released.
     global _shared_lock  # noqa: PLW0603
     _shared_lock = threading.Lock()
     for space in _spaces:
@@ -49,7 +49,7 @@ os.register_at_fork(after_in_child=_after_fork)
 class MemoryBackend(Backend):
     """`memory://` is private to the store that opened it; `memory://name` is shared within the process.
 
-    A path makes another name: `memory://name/part` holds nothing of `memory://name`.
+    A path is part of the name: `memory://name/part` shares nothing with `memory://name`.
     """
 
     capabilities = (
@@ -62,7 +62,7 @@ class MemoryBackend(Backend):
     quick = True
 
     class Options(BackendOptions):
-        """There are none."""
+        """This backend has no options."""
 
     def __init__(self, name: str | None = None) -> None:
         if name is None:
@@ -85,7 +85,7 @@ class MemoryBackend(Backend):
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
         data = self._entry(file_id)[1]
-        # BytesIO shares the memory of the bytes it is given; slicing copies only where it must.
+        # BytesIO shares the memory of the bytes it is given; a slice of the whole does not copy either.
         return io.BytesIO(data[start:stop])
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 something failed, 2 the command line or a URL is wrong, 4 there is no such file, 130 interrupted.
 Data goes to standard output, everything else to standard error.
 
-Whatever takes time to load is imported inside the commands, so that help and completion come at once.
+Modules that are slow to load are imported inside the commands, so that help and completion are fast.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program with these arguments, by default those of the process; its exit code."""
+    """Run the program with these arguments, by default those of the process. Returns the exit code."""
     try:
-        from holdall.cli._app import run  # noqa: PLC0415 - an interruption while loading is to be quiet, too
+        from holdall.cli._app import run  # noqa: PLC0415 - Ctrl-C while loading must be quiet, too
 
         return run(arguments)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The program's frame: what is common to all commands, and where every error ends."""
+"""The frame of the program: what all commands share, including error handling."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 __all__ = ["Debug", "Json", "Settings", "Store", "app", "open_files", "run"]
 
 _PROGRAM = "holdall"
-# Each registers its commands; the help shows them in this order.
+# Each module registers its commands; the help shows them in this order.
 _COMMANDS = ("files", "listing", "upkeep", "copying", "plugins", "conformance", "scaffold", "serve", "keys")
 
 
 @dataclass
 class Settings:
-    """What was said before the command; `--debug` may also come after it."""
+    """Options given before the command; `--debug` may also follow it."""
 
     store: str | None = None
     debug: bool = False
 
 
 class _Program(TyperGroup):
-    """Turns every error of a command into a sentence and an exit code."""
+    """Turns every error of a command into a message and an exit code."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
-            # Help that nobody reads to its end.
+            # The reader of the help closed the pipe early.
             raise typer.Exit(_errors.report(error, debug=False)) from error
 
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
-            # Now, where an error can still be told; at the interpreter's end it is only noise.
+            # Flushed now, while an error can still be reported; at interpreter exit it would only cause noise.
             sys.stdout.flush()
         except (typer.Exit, typer.Abort):
             raise
@@ -64,7 +64,7 @@ class _Program(TyperGroup):
         return result
 
 
-# Plain help: drawing it with rich triples the time it takes.
+# Plain help: rendering it with rich takes three times as long.
 app = typer.Typer(
     name=_PROGRAM,
     cls=_Program,
@@ -119,7 +119,7 @@ def _before_command(
 
 
 def open_files(ctx: typer.Context, store: str | None) -> FileStore:
-    """The store that was asked for: after the command, before it, or else the default one."""
+    """The store that was requested: after the command, before it, or else the default one."""
     from holdall.opening import open_store  # noqa: PLC0415
 
     settings: Settings = ctx.obj
@@ -128,7 +128,7 @@ def open_files(ctx: typer.Context, store: str | None) -> FileStore:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; its exit code."""
+    """Run the program. Returns the exit code."""
     _open_closed_streams()
     _buffer_stdout()
     for module in _COMMANDS:
@@ -136,7 +136,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     watch(given)
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
-        # A name that the terminal's encoding lacks is no reason to stop.
+        # A name that the terminal's encoding cannot represent must not stop the program.
         reconfigure(errors="backslashreplace")
     try:
         program = typer.main.get_command(app)
@@ -147,9 +147,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         code = _errors.INTERRUPTED
     except SystemExit as end:
-        # Completion ends the process by itself.
+        # Shell completion ends the process itself.
         code = end.code
-    except Exception as error:  # noqa: BLE001 - the last place where it can be told in a sentence
+    except Exception as error:  # noqa: BLE001 - reported as a message here
         if not _is_usage_error(error):
             code = _errors.report(error, debug="--debug" in given)
             _errors.silence()
@@ -160,35 +160,35 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Whoever started us may have closed standard streams: the next file opened would take the place of one.
+    """Open the standard streams that the parent process has closed, so that no other file gets their descriptors.
 
-    What is printed then goes nowhere; reading fails. So it is for the processes that this one starts.
+    Output to them is dropped, and reading from them fails. Child processes inherit them.
     """
     while (fd := os.open(os.devnull, os.O_WRONLY)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
 
 
 def _buffer_stdout() -> None:
-    """Have all written of what is printed, or an error.
+    """Ensure that output is written completely or raises an error.
 
-    With `$PYTHONUNBUFFERED`, as in most containers, writing to standard output is one call of the system, which on a
-    full disk writes a part and is content.
+    With `$PYTHONUNBUFFERED`, as in most containers, a write to standard output is a single system call, which on a full
+    disk may write only a part without an error.
     """
     if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         sys.stdout = open(sys.stdout.fileno(), "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115 - as above
 
 
 def _is_usage_error(error: Exception) -> bool:
-    # By its shape: whether the class is click's own or a copy that typer brings depends on typer's version.
+    # By its attributes: whether the class is click's own or a copy bundled with typer depends on typer's version.
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def _one_line(error: Any) -> str:
-    # pydantic, which typer asks, says of every ValueError that it is one.
+    # pydantic, which typer uses for validation, prefixes the message of a ValueError.
     return " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
 
 

@@ -1,4 +1,4 @@
-"""A download: a file that appears when it is complete."""
+"""A download: a file that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Download", "choose_path", "safe_name"]
 
-# What every usual file system takes, in bytes of UTF-8.
+# The limit of all common file systems, in bytes of UTF-8.
 _LONGEST_NAME = 255
 _STDOUT = "-"
 
 
 def safe_name(stored: str, fallback: str) -> str:
-    r"""A name for a file in this directory, made from a stored one that anybody may have chosen.
+    r"""A safe file name in the current directory, made from a stored name that anybody may have chosen.
 
-    Only the last part of what looks like a path, without leading dots, and with an underscore for characters that are
-    not shown and for a leading dash, which other programs would take for an option; `fallback` if nothing is left. Long
-    names lose their middle, not their suffix.
+    Uses only the last part of what looks like a path, without leading dots; a non-printable character, or a leading
+    dash, which other programs would take for an option, becomes an underscore. Returns `fallback` if nothing is left.
+    Long names are shortened before their suffix.
 
     >>> safe_name("../../etc/.passwd", "x"), safe_name("C:\\tmp\\a\x1b[1m.txt", "x"), safe_name("..", "x")
     ('passwd', 'a_[1m.txt', 'x')
@@ -48,7 +48,7 @@ def safe_name(stored: str, fallback: str) -> str:
 
 
 def choose_path(file: FileObject, output: str | None) -> str:
-    """Where a file is downloaded to."""
+    """The path to which a file is downloaded."""
     if output is None:
         return safe_name(file.filename, file.id)
     if not output:
@@ -59,11 +59,12 @@ def choose_path(file: FileObject, output: str | None) -> str:
 
 
 class Download:
-    """Writes beside `path` and renames at the end. A context manager: left incomplete, it leaves nothing.
+    """Writes to a temporary file next to `path` and renames it at the end. A context manager: if left incomplete, it
+    leaves no file.
 
-    A `path` that is there is replaced only with `force`; otherwise that is `FileExistsError`, as early as possible. A
-    pipe or a device is written to directly: it has no state to protect, and must not be replaced by a file; so is
-    standard output, which is `-`, or a link such as `/dev/stdout`, wherever it leads.
+    An existing `path` is replaced only with `force`; otherwise raises `FileExistsError`, as early as possible. A pipe
+    or a device is written to directly, because it has no content to protect and must not be replaced by a file; so is
+    standard output, given as `-` or as a link such as `/dev/stdout`.
     """
 
     def __init__(self, path: str, *, force: bool) -> None:
@@ -71,7 +72,7 @@ class Download:
         self._force = force
         self._part: str | None = None
         self.is_our_output = path == _STDOUT or _is_our_output(path)
-        """Whether the bytes go to standard output: nothing else is to be written there."""
+        """Whether the data goes to standard output, to which nothing else may then be written."""
         if self.is_our_output:
             self._file: BinaryIO = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 - closed by __exit__
             return
@@ -83,7 +84,7 @@ class Download:
         try:
             self._file = open(self._part, "xb")  # noqa: SIM115 - closed by __exit__
         except OSError as error:
-            # The person asked for path, and knows no other.
+            # The user asked for path, and does not know the temporary file.
             raise OSError(error.errno, error.strerror, path) from error
 
     def write(self, chunk: bytes) -> None:
@@ -96,7 +97,7 @@ class Download:
             raise OSError(error.errno, error.strerror, self._path) from error
 
     def complete(self) -> None:
-        """Let the file appear."""
+        """Make the file appear at its path."""
         try:
             self._file.close()
             self._appear()
@@ -112,12 +113,12 @@ class Download:
             return
         if not self._force:
             try:
-                # Unlike a rename, a link never replaces what somebody made in the meantime.
+                # Unlike a rename, a link never replaces a file that was created in the meantime.
                 os.link(self._part, self._path)
             except FileExistsError:
                 raise
             except OSError:
-                # No hard links on this file system.
+                # The file system does not support hard links.
                 self._refuse_to_replace()
             else:
                 os.unlink(self._part)
@@ -142,7 +143,7 @@ class Download:
 
 
 def _is_our_output(path: str) -> bool:
-    # As a link that leads to a file, it would be replaced by one.
+    # If this link leads to a file, the download would otherwise replace the link.
     try:
         return os.path.islink(path) and os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a person sees when something goes wrong: one sentence on standard error, and no secret of a URL in it."""
+"""Error messages: one sentence on standard error, without any secret of a URL."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 4, 130
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Say what went wrong, with a traceback if `debug`; the exit code for it."""
+    """Print what went wrong, with a traceback if `debug`. Returns the exit code."""
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has enough: nothing went wrong.
+        # The reader of the output closed the pipe: not a failure.
         silence()
         return 0
     if debug:
@@ -44,20 +44,20 @@ def report(error: BaseException, *, debug: bool) -> int:
 
 
 def say(message: str) -> None:
-    """A line on standard error, under the program's name."""
+    """Print a line on standard error, prefixed with the program's name."""
     _write(f"holdall: {message}")
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The exit code for several things done: the one they failed with, or `FAILED` if they failed in different ways."""
+    """The exit code for several operations: that of the failures, or `FAILED` if they failed in different ways."""
     failed = {code for code in codes if code}
     return failed.pop() if len(failed) == 1 else FAILED if failed else 0
 
 
 def silence() -> None:
-    """Drop what standard output still holds and whatever is written to it later.
+    """Drop buffered and further output to standard output.
 
-    The interpreter flushes it once more when it ends, and would complain.
+    The interpreter flushes it at exit, and would report an error.
     """
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -66,7 +66,7 @@ def silence() -> None:
 
 
 def settle() -> None:
-    """Write what standard output still holds, or drop it: what is wrong has been told, and need not be again."""
+    """Flush standard output, or drop it if that fails: an error has already been reported."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def settle() -> None:
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Show the library's warnings the way errors are shown."""
+    """Show the library's warnings in the same way as errors."""
     import logging  # noqa: PLC0415
 
     class Handler(logging.Handler):
@@ -99,7 +99,7 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if _has_name(error) else error.strerror
-    # Not its text: no one has looked at what it may hold.
+    # Not the message, which may contain a secret.
     return f"unexpected {type(error).__name__}; the option --debug shows where it comes from"
 
 

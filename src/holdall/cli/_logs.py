@@ -1,4 +1,4 @@
-"""What the service says while it runs: a line for each thing, as text or as JSON, all of it on standard error."""
+"""The log of the service: one line for each event, as text or as JSON, on standard error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["log_everything"]
 
 
 def log_everything(*, as_json: bool, debug: bool) -> None:
-    """Send all loggers of this process to standard error: holdall's from INFO on, others', such as uvicorn's, from
-    WARNING; with `debug`, each from a level below.
+    """Send all loggers of this process to standard error: holdall's from INFO, others, such as uvicorn's, from WARNING;
+    with `debug`, each from one level lower.
 
-    No line holds a secret of the store's URL, or anything that a terminal would obey.
+    No line contains a secret of the store's URL, or a control sequence that a terminal would interpret.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if as_json else _TextLines())
@@ -29,14 +29,14 @@ def log_everything(*, as_json: bool, debug: bool) -> None:
     root.handlers[:] = [handler]
     ours.handlers[:] = []
     ours.propagate = True
-    # Not DEBUG: clients of storages log what they sign requests with.
+    # Not DEBUG: clients of storages log the material with which they sign requests.
     root.setLevel(logging.INFO if debug else logging.WARNING)
     ours.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.captureWarnings(True)
 
 
 class _JsonLines(logging.Formatter):
-    """An object on each line: `time`, `level`, `logger`, `process`, `message`; where there is one, `request_id` and
+    """One object per line: `time`, `level`, `logger`, `process`, `message`, and optionally `request_id` and
     `exception`.
     """
 
@@ -61,7 +61,7 @@ class _JsonLines(logging.Formatter):
 
 
 class _TextLines(logging.Formatter):
-    """`TIME LEVEL LOGGER: MESSAGE`; a traceback is on lines of its own, indented."""
+    """`TIME LEVEL LOGGER: MESSAGE`; a traceback follows on separate lines, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(self._lines(record))

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonList", "as_json", "print_json", "print_line", "print_table", "progress", "to_terminal"]
 
-# Below this, a transfer is over before a bar is read.
+# A smaller transfer ends before anyone could read a progress bar.
 _WORTH_A_BAR_BYTES = 8 * 1024 * 1024
 _BLOCK_ROWS = 200
 _NARROWEST_TABLE = 120
 
-# Controls that JSON leaves as they are and terminals may obey.
+# Control characters that JSON does not escape but terminals may interpret.
 _CONTROLS = re.compile("[\x7f-\x9f]")
 
 
 def to_terminal() -> bool:
-    """Whether a person reads standard output as it comes."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def print_line(text: str) -> None:
-    """A line, at once: what was done is known even if the next thing fails.
+    """Print a line and flush it, so that it is known what was done even if the next step fails.
 
-    If nobody reads it any more, what is being done goes on, and the exit code tells how it went.
+    If the reader has closed the pipe, the command continues, and its exit code tells how it went.
     """
     with _unheard():
         sys.stdout.write(visible(text) + "\n")
@@ -52,20 +52,20 @@ def _unheard() -> Iterator[None]:
 
 
 def as_json(file: FileObject) -> dict[str, Any]:
-    """A file as it is shown in JSON: without the fields that are not set."""
+    """A file in its JSON form, without the fields that are not set."""
     return file.model_dump(mode="json", exclude_none=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document in UTF-8, whatever the terminal's encoding."""
+    """Print a JSON document in UTF-8, whatever the terminal's encoding."""
     _tell(_json_text(value) + "\n")
 
 
 class JsonList:
-    """One JSON array, its items printed as they come; nothing at all unless `wanted`.
+    """Prints a JSON array, one item at a time; prints nothing unless `wanted`.
 
-    A context manager; an error leaves a complete document, too. If nobody reads it any more, what is being done goes
-    on, unless there is `nothing_else` to do: then that is `BrokenPipeError`.
+    A context manager; the document is complete even after an error. If the reader closes the pipe, the command
+    continues, unless it has `nothing_else` to do: then raises `BrokenPipeError`.
     """
 
     def __init__(self, wanted: bool = True, *, nothing_else: bool = False) -> None:
@@ -109,10 +109,10 @@ def _write_utf8(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
-    """Rows under headings, as they come. A negative width, in characters, stands for a column aligned to the right.
+    """Print rows under headings, one at a time. A negative width, in characters, means a right-aligned column.
 
-    Nothing is ever shortened; on a terminal, the last column is folded where it is too long. Neither control characters
-    in a cell nor rich's markup have any effect.
+    Nothing is ever truncated; on a terminal, the last column is folded if it is too long. Control characters and rich's
+    markup in a cell have no effect.
     """
     if to_terminal():
         _print_rich(columns, rows, widths)
@@ -135,11 +135,11 @@ def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: S
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    # A terminal narrower than this folds the lines by itself.
+    # A narrower terminal wraps the lines itself.
     console = Console(width=max(shutil.get_terminal_size().columns, _NARROWEST_TABLE))
     remaining = iter(rows)
     first = True
-    # In blocks: the first rows of a long listing come at once, and memory stays bounded.
+    # In blocks, so that the first rows of a long listing appear at once, and memory stays bounded.
     while (block := list(itertools.islice(remaining, _BLOCK_ROWS))) or first:
         table = Table(box=None, show_header=first, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for name, width in zip(columns, widths, strict=True):
@@ -156,16 +156,16 @@ def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: S
             table.add_row(*(Text(visible(cell)) for cell in row))
         with console.capture() as capture:
             console.print(table)
-        # Not by the console: it ends the process with an exit code of its own when the reader is gone.
+        # Not written by the console, which ends the process with its own exit code if the reader has closed the pipe.
         sys.stdout.write(capture.get())
         first = False
 
 
 @contextlib.contextmanager
 def progress(what: str, total_bytes: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while something long goes on; call what it gives with each number of bytes done.
+    """A progress bar on standard error; call the yielded function with each number of bytes done.
 
-    Only if standard error is a terminal, and for `total_bytes` that take a while, or that nobody knows.
+    Only if standard error is a terminal, and `total_bytes` is large or unknown.
     """
     short = total_bytes is not None and total_bytes < _WORTH_A_BAR_BYTES
     if short or not sys.stderr.isatty():
@@ -195,5 +195,5 @@ def progress(what: str, total_bytes: int | None = None) -> Iterator[Callable[[in
         yield lambda count: bar.advance(task, count)
 
 
-def _no_progress(count: int) -> None:  # noqa: ARG001 - the shape of a bar's function
+def _no_progress(count: int) -> None:  # noqa: ARG001 - the signature of progress functions
     return None

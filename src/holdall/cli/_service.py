@@ -1,4 +1,4 @@
-"""One process of the service: the application, as it was asked for, behind a socket that listens already."""
+"""One process of the service: the application with its settings, on a socket that is already listening."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What was asked for, to be told to another process. Holds the secrets of the URL: never to be shown."""
+    """The settings of the service, to be passed to another process. Contains the secrets of the URL: never show it."""
 
     url: str
     hosts: list[str] | None
     grace_seconds: int
     sweep_seconds: float
     max_upload_bytes: int | None
-    """See `create_app`. The largest file that comes at once is in the URL."""
+    """See `create_app`. The limit for files that are not uploaded in parts is an option of the URL."""
     metrics_host: str
     metrics_port: int | None
     as_json: bool
     debug: bool
 
     def to_json(self) -> str:
-        """On one line."""
+        """As JSON on one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         return cls(**json.loads(text))
 
 

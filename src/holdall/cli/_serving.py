@@ -1,4 +1,4 @@
-"""The service as a whole: one process, or several that this one watches; where it listens, and its metrics."""
+"""The service as a whole: one process, or several that this one supervises; its listening socket and its metrics."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _log = logging.getLogger("holdall.server")
 
 
 def check_store(service: Service, workers: int) -> None:
-    """Open the store once, so that what is wrong with it is told once, and before anybody can connect.
+    """Open the store once, so that a problem is reported once, and before clients can connect.
 
-    Raises `NotSupported` if the processes would have a store each.
+    Raises `NotSupported` if each process would have a separate store.
     """
     with open_store(service.url) as store:
         if workers > 1 and Capability.SHARED not in store.capabilities:
@@ -39,7 +39,7 @@ def check_store(service: Service, workers: int) -> None:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that clients can connect to from now on. Port 0 is any that is free."""
+    """A listening socket, which clients can connect to from now on. Port 0 means any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -48,13 +48,13 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """The URL that a socket listens at."""
+    """The URL of a listening socket."""
     name: Any = listener.getsockname()
     return _url(name[0], name[1])
 
 
 def serve_alone(service: Service, listener: socket.socket, told: str) -> bool:
-    """Serve in this process until told to stop; False if it could not start. `told` is said once it listens."""
+    """Serve in this process until told to stop. Returns False if it could not start. Logs `told` once it listens."""
     with contextlib.ExitStack() as stack:
         metrics = None
         if service.metrics_port is not None:
@@ -67,14 +67,14 @@ def serve_alone(service: Service, listener: socket.socket, told: str) -> bool:
 
 
 def serve_together(service: Service, listener: socket.socket, workers: int, told: str) -> None:
-    """Serve in so many processes until told to stop; then this one ends as the signal says.
+    """Serve in this many processes until told to stop; then end this process by the same signal.
 
     Raises `StorageError` if they cannot start.
     """
     told += f", with {workers} workers"
     with contextlib.ExitStack() as stack:
         variables: Mapping[str, str] = {}
-        on_end: Callable[[int], None] = lambda _: None  # noqa: E731 - the other one is partial
+        on_end: Callable[[int], None] = lambda _: None  # noqa: E731 - the alternative is a partial
         if service.metrics_port is not None:
             from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 

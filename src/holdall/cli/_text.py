@@ -1,4 +1,4 @@
-"""Text, sizes, times and spans of time as people read and write them."""
+"""Formatting and parsing of text, sizes, times and durations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LONGEST_NUMBER = 18
 
 
 def visible(text: str) -> str:
-    r"""The text with everything that a terminal would obey, or not show, as an escape.
+    r"""The text with every non-printable character escaped, so that a terminal cannot interpret it.
 
     >>> print(visible("a\x1b[2Jb\n"))
     a\x1b[2Jb\n
     """
-    # Blanks of other scripts, and the joiners that their words and emoji need, do no harm.
+    # Spaces of other scripts, and joiners that words and emoji need, are harmless.
     return "".join(
         c if c.isprintable() or c in "\u00a0\u202f\u3000\u200c\u200d" else c.encode("unicode_escape").decode()
         for c in text
@@ -37,14 +37,14 @@ def human_size(size_bytes: int) -> str:
     if size_bytes < 1024:
         return f"{size_bytes} B"
     size, power = size_bytes / 1024, 0
-    # What would be printed as 1024.0 belongs to the next unit.
+    # Sizes that would be printed as 1024.0 use the next unit.
     while size >= 1023.95 and power + 1 < len(_UNITS):
         size, power = size / 1024, power + 1
     return f"{size:.1f} {_UNITS[power]}"
 
 
 def iso_time(unix_seconds: int) -> str:
-    """A time in UTC; one beyond the year 9999 as its number.
+    """A time in UTC; after the year 9999, the plain number.
 
     >>> iso_time(1_767_225_600)
     '2026-01-01T00:00:00Z'
@@ -58,7 +58,7 @@ def iso_time(unix_seconds: int) -> str:
 
 
 def parse_duration(option: str, text: str) -> int:
-    """A span of time in seconds: `90`, `90s`, `15m`, `2h`, `7d`, `1w`, or several of them, such as `1h30m`.
+    """A duration in seconds: `90`, `90s`, `15m`, `2h`, `7d`, `1w`, or several combined, such as `1h30m`.
 
     Raises `InvalidRequest` naming the option.
 
@@ -103,7 +103,7 @@ def parse_range(text: str) -> tuple[int, int | None]:
 
 
 def parse_metadata(text: str | None) -> dict[str, object] | None:
-    """A JSON object."""
+    """Parse a JSON object."""
     import json  # noqa: PLC0415
 
     if text is None:

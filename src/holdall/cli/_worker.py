@@ -1,7 +1,9 @@
-"""A worker: one of several processes behind one socket. `_workers` starts it, and tells it what to do on its input.
+"""A worker: one of several processes that share a socket. `_workers` starts it, and sends its settings to its standard
+input.
 
-`python -m holdall.cli._worker`: the first line is the number of the socket's descriptor, the second a `Service`. When
-its storage is open it says so on its output. When its input ends, whoever watches it has died, and so it ends, too.
+`python -m holdall.cli._worker`: the first line is the number of the socket's descriptor, the second a `Service`. It
+writes to standard output when its storage is open. It ends when its standard input ends, because the supervising
+process has died then.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["READY"]
 
-# With what nobody prints: it may not be alone.
+# Contains NULs, so that it can be told from other output on the same stream.
 READY = b"\0ready\0"
 
 
 def _main() -> int:
-    # Without a buffer: a thread that waits in one keeps the interpreter from ending.
+    # Unbuffered: a thread blocked in a buffered read prevents the interpreter from exiting.
     with open(0, "rb", buffering=0, closefd=False) as told:
         descriptor, service = int(told.readline()), Service.from_json(told.readline().decode())
     watch([service.url])
@@ -46,7 +48,7 @@ def _main() -> int:
 
 async def _say_ready(_: Stores) -> None:
     os.write(sys.stdout.fileno(), READY)
-    # Whatever else is printed is for people, and nobody reads this any more.
+    # From now on nobody reads standard output, and whatever is printed is meant for people.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Several processes behind one socket: started, watched, replaced when they die, and stopped together."""
+"""Several processes that share a socket: started, supervised, restarted when they die, and stopped together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from holdall.errors import StorageError
 
 __all__ = ["Workers"]
 
-# A worker gives up its transfers by itself when their time is over; one that does not even do that is stuck.
+# A worker cancels its transfers itself when the grace period is over; one that does not end even then is stuck.
 _STUCK_SECONDS = 15
-# One that dies is replaced at once, one that dies again and again later and later.
+# A worker that dies is replaced at once; one that dies repeatedly, with exponential backoff.
 _LONG_ENOUGH_SECONDS = 60
 _LONGEST_PAUSE_SECONDS = 30
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("holdall.server")
 
 
 class Workers:
-    """The processes of a service. They get what they need on their input: nothing secret is in their arguments."""
+    """The processes of a service. They get their settings on standard input, so no secret is in their arguments."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Workers:
         variables: Mapping[str, str] | None = None,
         on_end: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`variables` are added to the environment of each. `on_end` is given the id of each process that has ended."""
+        """`variables` are added to the environment of each. `on_end` is called with the id of each ended process."""
         self._service = service
         self._listener = listener
         self._count = count
@@ -53,10 +53,10 @@ class Workers:
         self._failure: str | None = None
 
     async def run(self, on_started: Callable[[], None]) -> int:
-        """Serve until SIGTERM or SIGINT; which of them. A second one ends transfers, too.
+        """Serve until SIGTERM or SIGINT, and return which one it was. A second signal also aborts transfers.
 
-        The first worker is alone until it is ready, when `on_started` is called: what keeps it from starting would keep
-        all, and is told once. Raises `StorageError` then.
+        The first worker starts alone, and `on_started` is called when it is ready: a problem that would affect all of
+        them is then reported once, as `StorageError`.
         """
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as watching:
@@ -81,7 +81,7 @@ class Workers:
                 continue
             self._signal = number
             self._stopping.set()
-            # Whoever comes now is not to wait for somebody to answer.
+            # Clients that connect now should be refused at once, instead of waiting for a response.
             self._listener.close()
             self._send(signal.SIGTERM)
 
@@ -97,7 +97,7 @@ class Workers:
                 process.send_signal(number)
 
     async def _keep_one(self) -> None:
-        """Have one worker running until all are to stop."""
+        """Keep one worker running until all are told to stop."""
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -115,7 +115,7 @@ class Workers:
         self._known.set()
 
     async def _one(self) -> tuple[str, str]:
-        """Have a worker running until it ends; which one it was, and how it ended."""
+        """Run a worker until it ends. Returns which one it was, and how it ended."""
         try:
             async with self._started() as process:
                 if await _is_ready(process):
@@ -123,19 +123,20 @@ class Workers:
                     self._known.set()
                 return f"worker {process.pid}", _ending(await process.wait())
         except OSError as error:
-            # For want of memory or processes, say, or while the interpreter is being replaced: no reason to end others.
+            # For example, for lack of memory or processes, or while the interpreter is being upgraded: no reason to
+            # stop the others.
             return "a worker", f"it could not be started: {error.strerror or error}"
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[Process]:
         descriptor = self._listener.fileno()
         process = await anyio.open_process(
-            # -P: where the service happens to have been started is no place to import from.
+            # -P: do not import from the current directory.
             [sys.executable, "-P", "-m", "holdall.cli._worker"],
             stderr=None,
             env=self._environment,
             pass_fds=[descriptor],
-            # Ctrl-C in a terminal is for the one who watches; it tells the others.
+            # Ctrl-C in a terminal is for the supervisor, which signals the workers.
             start_new_session=True,
         )
         self._running.add(process)
@@ -157,7 +158,7 @@ async def _is_ready(process: Process) -> bool:
         return False
     told = b""
     try:
-        # What it imports may print something, too.
+        # Imported modules may print something, too.
         while READY not in told:
             told = told[-len(READY) :] + await process.stdout.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):

@@ -1,4 +1,4 @@
-"""`conformance`: which of the promises of a store hold on a given storage."""
+"""`conformance`: which promises hold on a given storage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
     if url is None:
         raise typer.BadParameter("say which store to test, such as file:///tmp/x; --list prints the promises")
     for option, path in (("--json", json), ("--markdown", markdown), ("--junit", junit)):
-        # Now, and not after minutes, when the report would be lost.
+        # Checked now, rather than after minutes, when the report would be lost.
         if path is not None and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
             raise typer.BadParameter(f"{path} cannot be a file; name one in a folder that exists", param_hint=option)
     from holdall.conformance import run  # noqa: PLC0415
@@ -77,7 +77,7 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
             large=large,
             on_finding=on_finding,
         )
-    # Before the files: one that cannot be written must not take with it what the run has found.
+    # Printed before the files are written, so that a failure to write does not lose the results.
     if json != "-":
         print_report(report)
     for path, text in ((json, report.to_json), (markdown, report.to_markdown), (junit, report.to_junit)):
@@ -87,7 +87,7 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
 
 
 def print_report(report: Report) -> None:
-    """The report for a person."""
+    """Print the report."""
     for line in report.text().split("\n"):
         print_line(line)
 
@@ -111,13 +111,13 @@ def _write(path: str, text: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        # Writing, unlike opening, does not tell which file it was.
+        # An error of write(), unlike one of open(), does not name the file.
         raise OSError(error.errno, error.strerror, path) from error
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[Finding, int, int], None]]:
-    """A bar on a terminal; elsewhere a line on standard error for each category that is done."""
+    """A progress bar on a terminal; otherwise a line on standard error for each finished category."""
     if not sys.stderr.isatty():
         yield _line_a_category()
         return

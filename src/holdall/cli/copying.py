@@ -1,4 +1,4 @@
-"""`copy`: from one store to another."""
+"""`copy`: copying one store to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`put`, `get`, `cat` and `rm`: files in and out."""
+"""`put`, `get`, `cat` and `rm`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def put(
                 print_line(f"{file.id}  {human_size(file.bytes)}  {file.filename}")
             else:
                 print_line(file.id)
-    # Wrong usage is when nothing was done.
+    # The exit code for wrong usage is only for when nothing was done.
     raise typer.Exit(_errors.FAILED if stored and codes else _errors.worst(codes))
 
 
@@ -84,22 +84,22 @@ def _put_one(files: FileStore, path: str, name: str | None, fields: dict[str, An
             raise InvalidRequest("standard input is closed; give it something to read")
         with progress("standard input") as advance:
             return files.create("stdin" if name is None else name, _Source(sys.stdin.buffer, advance), **fields)
-    # Unbuffered: the store asks for chunks as large as a buffer would be.
+    # Unbuffered: the store reads chunks as large as a buffer would be.
     with open(path, "rb", buffering=0) as data, progress(path, os.fstat(data.fileno()).st_size) as advance:
         shown = os.path.basename(path) if name is None else name
         return files.create(shown, _Source(data, advance), **fields)
 
 
 class _Source:
-    """A file that tells a progress bar what was read of it."""
+    """A file that reports to a progress bar what was read."""
 
     def __init__(self, data: Any, advance: Callable[[int], None]) -> None:
         self._data = data
         self._advance = advance
 
     def read(self, size: int, /) -> bytes:
-        # Whoever started us may have made standard input non-blocking; then it may have nothing yet. It is theirs as
-        # well as ours, and not to be changed.
+        # The parent process may have made standard input non-blocking, so that it may have no data yet. The mode is
+        # shared with the parent, and must not be changed here.
         while (chunk := self._data.read(size)) is None:
             select.select([self._data], [], [])
         self._advance(len(chunk))
@@ -107,7 +107,7 @@ class _Source:
 
 
 def _about(path: str, error: Exception) -> Exception:
-    # An error while reading knows no name, and one about a name does not know whose.
+    # An error while reading has no file name, and an error about an argument does not say for which file it was.
     if isinstance(error, InvalidRequest) and error.operation is None:
         return InvalidRequest(f"{path}: {error}")
     if isinstance(error, OSError) and not isinstance(error, HoldallError) and error.filename is None:
@@ -193,7 +193,7 @@ def cat(
 def _transfer(
     file: FileObject, data: BinaryIO, write: Callable[[bytes], object], advance: Callable[[int], None] | None = None
 ) -> str:
-    """Hand over all bytes; their SHA-256. Raises `IntegrityError` at the end if that is not the file's."""
+    """Copy the whole content and return its SHA-256. Raises `IntegrityError` at the end if that is not the file's."""
     hasher = hashlib.sha256()
     while chunk := data.read(_CHUNK_BYTES):
         write(chunk)

@@ -1,4 +1,4 @@
-"""`ls` and `stat`: what is in the store."""
+"""`ls` and `stat`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`backends`: which storages can be used, and with which options."""
+"""`backends`: the installed backends and their options."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _explain(scheme: str, *, json: bool) -> None:
 
 
 def _default(value: Any) -> str | None:
-    """The default as it would be written in a URL; None if there is no default value to write."""
+    """The default in the form used in a URL; None if there is none."""
     from pydantic import ByteSize  # noqa: PLC0415
     from pydantic_core import PydanticUndefined  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9.-]*(?:\+[a-z0-9][a-z0-9.-]*)?")
 
 @plugin.callback()
 def _plugin() -> None:
-    # Without it, typer would make the only command below the group itself.
+    # Without a callback, typer would merge the group with its only command.
     return None
 
 
@@ -67,7 +67,7 @@ def write_plugin(name: str, scheme: str | None = None, into: Path = Path()) -> P
         raise InvalidRequest(f"{scheme!r} is not a scheme: lower-case letters, digits, '.' and '-', then '+driver'")
     folder = into / f"holdall-{stem}"
     if os.path.lexists(folder):
-        # First: if it was installed, its own scheme is taken, too.
+        # Checked first: if the plugin is already installed, its own scheme is taken as well.
         raise _exists(folder)
     _refuse_taken(scheme)
     try:
@@ -100,7 +100,7 @@ def _exists(folder: Path) -> InvalidRequest:
 def _refuse_taken(scheme: str) -> None:
     from holdall.registry import SUPPLIERS, installed  # noqa: PLC0415
 
-    # Also of a package that is not installed here: wherever both are, neither would load.
+    # Includes packages that are not installed here: where both are installed, neither would load.
     taken = SUPPLIERS | {info.scheme: info.package for info in installed()}
     if scheme in taken:
         raise InvalidRequest(f"{scheme}:// belongs to {taken[scheme]}; choose another with --scheme")

@@ -1,4 +1,4 @@
-"""The Files API as a service."""
+"""`serve`: the Files API as a service."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def serve(
         url=_url_of(next((given for given in (url, store, settings.store) if given is not None), None), most),
         hosts=None if keys else sorted({*_THIS_MACHINE, host}),
         grace_seconds=grace,
-        # Together they sweep as often as one would.
+        # Multiplied so that the workers together sweep as often as one would.
         sweep_seconds=parse_duration("--sweep-every", sweep_every) * workers,
         max_upload_bytes=most,
         metrics_host=metrics_host,
@@ -157,7 +157,7 @@ def _url_of(given: str | None, max_bytes: int | None) -> str:
 
 @contextlib.contextmanager
 def _errors_logged() -> Iterator[None]:
-    """Log the error that ends the service, for those who only read its log."""
+    """Log the error that ends the service, for those who only read the log."""
     import logging  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""`verify` and `sweep`: looking after a store."""
+"""`verify` and `sweep`: maintenance of a store."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The conformance suite: what every backend must hold, as checks that anybody can run against any store URL.
+"""The conformance suite: the promises of every backend, as checks that anybody can run against any store URL.
 
-Three ways in, one result::
+Three ways to run it, with the same result::
 
     holdall conformance file:///tmp/x
     pytest --pyargs holdall.conformance --holdall-url file:///tmp/x
     report = holdall.conformance.run("file:///tmp/x")
 
 An author of a backend subclasses `StoreConformance` and supplies a `Target`. Each check has a stable name and one
-sentence that states its promise (`promises.toml`). The suite works only below a new `conformance-…` location under
-the URL, and deletes only what it made there.
+sentence that states its promise (`promises.toml`). The suite works only below new `conformance-…` locations under the
+URL, and deletes only what it created there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUITE_VERSION = "1.0"
 
 __all__ = ["SUITE_VERSION", "DirectoryRaw", "Finding", "RawAccess", "Report", "StoreConformance", "Target", "run"]
 
-# Loaded when first used: the pytest plugin imports this package in every project that has holdall installed.
+# Loaded on first use, because the pytest plugin imports this package in every project that has holdall installed.
 _HOME = {
     "DirectoryRaw": "_target",
     "Finding": "_report",

@@ -1,4 +1,6 @@
-"""Entries put past the store's `create`: with ids from elsewhere, of other times, damaged; and how ids are compared."""
+"""Entries published without the store's `create` (with ids of other programs, of other times, damaged), and comparison
+of listings.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def plant(
 ) -> FileObject:
     """Publish an entry through the backend, as a copy of another store or another program would.
 
-    The file described in it is returned; `meta` replaces its metadata document, `fields` what the document says.
+    Returns the file described in it; `meta` replaces its metadata document, `fields` the values in the document.
     """
     fields.setdefault("created_at", int(time.time()))
     file = FileObject(
@@ -42,12 +44,12 @@ def plant(
 
 
 def minted(ms: int, number: int = 0) -> str:
-    """The id that holdall might have minted at `ms` (Unix milliseconds)."""
+    """The id that holdall might have generated at `ms` (Unix milliseconds)."""
     return f"file-{ms:012x}7{number:03x}8{number:015x}"
 
 
 def minted_ago() -> list[tuple[str, int]]:
-    """Ids minted from months to a second ago, oldest first, with their creation times in Unix seconds."""
+    """Ids generated from months to a second ago, oldest first, with their creation times in Unix seconds."""
     now_ms = int(time.time() * 1000)
     found = []
     for age in reversed(_AGES_SECONDS):
@@ -60,15 +62,15 @@ def minted_ago() -> list[tuple[str, int]]:
 
 
 def position(file: FileObject) -> tuple[int, str]:
-    """The place of a file in the order of listings."""
+    """The sort key of a file in listings."""
     return file.created_at, file.id
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """While entries are damaged on purpose, holdall's warnings of it do not go to the terminal.
+    """Keep holdall's warnings off the terminal while entries are damaged on purpose.
 
-    A program's own logging still gets them; only the handler of last resort does not.
+    A program's own logging still receives them; only logging's handler of last resort does not.
     """
     handler = logging.NullHandler()
     logging.getLogger("holdall").addHandler(handler)
@@ -79,7 +81,7 @@ def quietly() -> Iterator[None]:
 
 
 def same_ids(saw: Iterable[Any], expected: Iterable[str], did: str) -> None:
-    """The promise is broken unless both are the same ids in the same order; the failure says which are not."""
+    """Raises `Broken` unless both are the same ids in the same order; the failure tells the difference."""
     got, wanted = list(saw), list(expected)
     if got == wanted:
         return
@@ -104,7 +106,7 @@ def _few(ids: list[str]) -> str:
 
 
 def pages_of(store: FileStore, limit: int, most: int, **options: Any) -> Iterator[FilePage]:
-    """Page after page, as a client asks for them; broken if there is no end after `most`."""
+    """The pages of a listing, requested as a client would; broken if there is no end after `most` pages."""
     after = options.pop("after", None)
     for _ in range(most):
         page = store.list(limit=limit, after=after, **options)
@@ -118,7 +120,7 @@ def pages_of(store: FileStore, limit: int, most: int, **options: Any) -> Iterato
 
 
 def same_pages(store: FileStore, limit: int, expected: list[str], **options: Any) -> None:
-    """Walk by pages: each full but the last, together exactly these ids."""
+    """List by pages: each must be full except the last, and together they must have exactly these ids."""
     said = "".join(f", {name}={value!r}" for name, value in options.items())
     at = 0
     for page in pages_of(store, limit, len(expected) + 2, **options):

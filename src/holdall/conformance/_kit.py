@@ -1,4 +1,4 @@
-"""What a check works with: a location of its own, handles on it, and words to say what it did and saw."""
+"""What a check works with: its own location, handles on it, and functions that report what it did and saw."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ __all__ = [
 _SHOWN = 400
 
 LARGEST_TRIED_BYTES = 64 * 1024 * 1024
-"""A limit beyond this is not filled up to try it, unless large files are asked for."""
+"""A larger limit is not tested by filling it, unless large files are requested."""
 
 NO_RAW_ACCESS = "no raw access to this backend"
 
 
 class Broken(AssertionError):
-    """A promise does not hold: what was done, what should have come of it, what did."""
+    """A promise is broken: what was done, what was expected, and what was seen."""
 
     def __init__(self, did: str, expected: str, saw: str) -> None:
         super().__init__(f"did {did}; expected {expected}; saw {saw}")
@@ -53,16 +53,16 @@ class Broken(AssertionError):
 
 
 class NotDeclared(Exception):
-    """The check is about a capability that the backend does not declare."""
+    """The check concerns a capability that the backend does not declare."""
 
 
 class NotChecked(Exception):
-    """The check could not run here; the text says why."""
+    """The check could not run in this environment; the text says why."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose for a run."""
+    """The user's settings for a run."""
 
     seed: int = 0
     max_examples: int = 25
@@ -70,8 +70,8 @@ class Settings:
 
 
 def show(value: Any) -> str:
-    """A value for a person: bytes by length and ends, files by id and size, errors by name and text, of a group the
-    first.
+    """A value in a readable form: bytes by length and both ends, files by id and size, errors by type and text; of an
+    exception group, the first error.
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value)
@@ -85,7 +85,7 @@ def show(value: Any) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What an error was made from, and where that came from: for whoever wrote it, often all there is to know."""
+    """The causes of an error, with the place where each was raised: often the only clue for the backend's author."""
     cause = error.__cause__
     if cause is None or str(cause) in str(error):
         return ""
@@ -95,12 +95,12 @@ def _cause(error: BaseException) -> str:
 
 
 def broken(did: str, expected: Any, saw: Any) -> Broken:
-    """The failure to raise; texts are shown as they are, other values by `show`."""
+    """The failure to raise; strings are used as they are, other values are formatted by `show`."""
     return Broken(did, *(v if isinstance(v, str) else show(v) for v in (expected, saw)))
 
 
 def expect(saw: Any, expected: Any, did: str) -> None:
-    """The promise is broken unless both are equal."""
+    """Raises `Broken` unless both are equal."""
     if type(saw) is bool or type(expected) is bool:
         if saw is not expected:
             raise Broken(did, show(expected), show(saw))
@@ -109,18 +109,18 @@ def expect(saw: Any, expected: Any, did: str) -> None:
 
 
 def expect_exactly(saw: Any, expected: Any, did: str) -> None:
-    """The promise is broken unless both are the same JSON: to Python, 1, 1.0 and True are equal."""
+    """Raises `Broken` unless both are the same JSON; Python's equality does not distinguish 1, 1.0 and True."""
     if json.dumps(saw, sort_keys=True, default=repr) != json.dumps(expected, sort_keys=True, default=repr):
         raise Broken(did, show(expected), show(saw))
 
 
 def fields_of(file: FileObject) -> dict[str, Any]:
-    """All that is known about a file, for `expect_exactly`."""
+    """All metadata of a file, for `expect_exactly`."""
     return file.model_dump(mode="json")
 
 
 def expect_error(kind: type[BaseException] | tuple[type[BaseException], ...], did: str, call: Callable[[], Any]) -> Any:
-    """The promise is broken unless the call raises this; returns the error."""
+    """Raises `Broken` unless the call raises one of these errors; returns the error."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     names = " or ".join(k.__name__ for k in kinds)
     try:
@@ -135,11 +135,11 @@ def expect_error(kind: type[BaseException] | tuple[type[BaseException], ...], di
 
 
 class NotEmpty(Exception):
-    """The location holds something already: the run stops, so that nothing of the user's is touched."""
+    """The location is not empty: the run stops, so that it does not touch the user's files."""
 
 
 class Kit:
-    """One check's workplace. Locations are made when first asked for and destroyed by `close`."""
+    """The working environment of one check. Locations are created on first use and destroyed by `close`."""
 
     def __init__(self, target: Target, settings: Settings) -> None:
         self.target = target
@@ -167,16 +167,16 @@ class Kit:
 
     @property
     def capabilities(self) -> Capability:
-        """What the backend declares."""
+        """The capabilities that the backend declares."""
         return self.store.capabilities
 
     @property
     def raw(self) -> RawAccess:
-        """White-box access to the location of this check; `NotChecked` if there is none."""
+        """White-box access to the location of this check. Raises `NotChecked` if there is none."""
         if self._raw is None:
             self._raw = self.target.raw
         if self._raw is None:
-            # A handle of its own: closing it finishes whatever the probe left to do.
+            # A separate handle, because closing it finishes the probe's pending work.
             with self.target.open(self.url) as store:
                 directory = directory_of(store)
             if directory is not None:
@@ -186,7 +186,7 @@ class Kit:
         return self._raw
 
     def need(self, capability: Capability) -> None:
-        """`NotDeclared` unless the backend declares this."""
+        """Raises `NotDeclared` unless the backend declares this."""
         missing = [str(flag.name) for flag in capability & ~self.capabilities]
         if missing:
             raise NotDeclared(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not declared")
@@ -196,7 +196,8 @@ class Kit:
         url = self.target.fresh()
         self._urls.append(url)
         with self.target.open(url) as store:
-            # A location that cannot be listed is for `list.empty` to report; with a new name it is ours either way.
+            # A failure to list is for `list.empty` to report; with its new name, the location is the suite's in either
+            # case.
             first = None
             with contextlib.suppress(Exception):
                 first = next(iter(store.backend.list_ids()), None)
@@ -206,15 +207,13 @@ class Kit:
         return url
 
     def adopt(self, url: str) -> str:
-        """A location that the check names itself: destroyed at the end with the others."""
+        """Add a location that the check names itself; it is destroyed at the end like the others."""
         assert self.url, "the check's own location comes first"
         self._urls.append(url)
         return url
 
     def open(self, url: str | None = None, *, remembering: bool = False) -> FileStore:
-        """A new handle; closed at the end of the check. Unless it is to be `remembering`, it asks the backend anew for
-        all that it is asked.
-        """
+        """A new handle, closed at the end of the check. Caches metadata only if it is to be `remembering`."""
         store = self.target.open(url or self.url)
         if not remembering:
             store.remember = 0
@@ -225,13 +224,13 @@ class Kit:
     def put(
         self, data: Any = b"some bytes", filename: str = "a.txt", store: FileStore | None = None, **options: Any
     ) -> FileObject:
-        """Create a file with defaults for what the check does not care about."""
+        """Create a file, with defaults for arguments that do not matter to the check."""
         options.setdefault("purpose", "user_data")
-        # Not "store or self.store": a store that is false when empty is for `url.store_truthiness` to report.
+        # Not "store or self.store": a store that is falsy when empty is for `url.store_truthiness` to report.
         return (self.store if store is None else store).create(filename, data, **options)
 
     def listed(self, store: FileStore | None = None) -> list[str]:
-        """The ids that a listing shows, by default through a new handle, once what was done has settled."""
+        """The ids in a listing, by default through a new handle, after the time that listings need to settle."""
         self.settle()
         if store is not None:
             return [f.id for f in store.list()]
@@ -239,9 +238,10 @@ class Kit:
             return [f.id for f in other.list()]
 
     def leftovers(self) -> list[str] | None:
-        """What the storage keeps that belongs to no entry, after all handles are closed; None if it can't be seen.
+        """Everything in the storage that belongs to no entry, after all handles are closed; None if that cannot be
+        determined.
 
-        Closed, because a backend may put off giving space back until then.
+        The handles are closed because a backend may defer freeing space until then.
         """
         try:
             raw = self.raw
@@ -251,12 +251,12 @@ class Kit:
             return None
 
     def fits(self, size: int) -> bool:
-        """Whether the backend declares to hold files of this size."""
+        """Whether a file of this size is within the backend's declared limit."""
         most = self.store.backend.limits.max_file_bytes
         return most is None or size <= most
 
     def settle(self) -> None:
-        """Wait as long as the backend declares its listings to lag."""
+        """Wait for the time by which the backend declares its listings to lag."""
         seconds = self.store.backend.limits.settle_seconds
         if seconds > 0:
             time.sleep(seconds)
@@ -265,25 +265,25 @@ class Kit:
         """Close every handle and destroy every location."""
         self.close_handles()
         for url in self._urls:
-            # A broken backend may throw anything here; the finding is what the check says.
+            # A broken backend may raise anything here; the check's own finding is what counts.
             with contextlib.suppress(Exception):
                 self.target.destroy(url)
 
     def close_handles(self) -> None:
-        """Close every handle that was opened; `store` is opened anew when it is asked for."""
+        """Close every open handle; `store` is opened again on its next use."""
         stores, self._stores, self._store = self._stores, [], None
         for store in stores:
             with contextlib.suppress(Exception):
                 store.close()
 
     def noise(self, size: int) -> bytes:
-        """Bytes that no compression or text handling leaves alone, the same for the same seed."""
+        """Random bytes, which compression or text conversion would change; the same for the same seed."""
         return self.random.randbytes(size)
 
 
 @contextlib.contextmanager
 def raw_or_not_checked() -> Iterator[None]:
-    """What raw access cannot do here is *not checked*."""
+    """Turns operations that raw access does not support here into `NotChecked`."""
     try:
         yield
     except NotImplementedError as error:
@@ -292,7 +292,7 @@ def raw_or_not_checked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def elsewhere() -> Iterator[None]:
-    """Local time far from UTC, on any machine: one that runs in UTC shows no mistake with time zones."""
+    """Set local time far from UTC: on a machine that runs in UTC, mistakes with time zones would not show."""
     if not hasattr(time, "tzset"):
         yield
         return

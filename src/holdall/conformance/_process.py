@@ -1,8 +1,8 @@
-"""Other processes: to open a store that shares no memory with this one, and to die in the middle of something.
+"""Other processes, to open a store that shares no memory with this one, and to be killed in the middle of an operation.
 
 A *nursery* is a process that has imported everything but opened no store. For each task it forks a child, so a child
-costs milliseconds, and no client library is ever carried across a fork. The nursery is a new interpreter that opens the
-store by its URL; if the target opens stores by itself, it is a fork of this process.
+costs milliseconds, and no open client is carried across a fork. The nursery is a new interpreter that opens the store
+by its URL; if the target overrides how stores are opened, it is a fork of this process.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _TASK_LIMIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended, and what it said before."""
+    """How a child ended, and the messages that it sent before."""
 
     said: tuple[dict[str, Any], ...]
-    """The messages it sent, in order; a message was sent only after what it says had happened."""
+    """The messages in order; each was sent only after what it reports had happened."""
     killed: bool
-    """Whether it was killed by the task itself."""
+    """Whether the task killed the process itself."""
     error: str | None
     """The exception that ended it, as `Type: text`."""
     error_types: tuple[str, ...] = ()
-    """The names of the classes of that exception, so that a base class can be asked for."""
+    """The names of the exception's classes, including base classes."""
 
     def value(self, name: str) -> Any:
-        """What it said under this name; None if it did not."""
+        """The value that was sent under this name; None if there is none."""
         return next((message[name] for message in self.said if name in message), None)
 
 
 class Nursery:
-    """Children that run a task of `_tasks`; a context manager."""
+    """Runs tasks of `_tasks` in child processes; a context manager."""
 
     def __init__(self, target: Target) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -83,7 +83,7 @@ class Nursery:
         self._answers.close()
 
     def run(self, task: str, url: str, *, copies: int = 1, **arguments: Any) -> list[Outcome]:
-        """Run a task in this many children at once; they start together."""
+        """Run a task in this many children concurrently; they start at the same moment."""
         order = {"task": task, "url": url, "copies": copies, "arguments": arguments}
         try:
             self._orders.write(json.dumps(order) + "\n")
@@ -104,7 +104,7 @@ def _fork(open_store: Open) -> tuple[int, TextIO, TextIO]:
     orders_in, orders_out = os.pipe()
     answers_in, answers_out = os.pipe()
     with warnings.catch_warnings():
-        # Python warns of forking with threads: the child uses no lock that a thread of the parent could hold.
+        # Python warns of forking with threads: here the child uses no lock that a thread of the parent could hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -120,14 +120,14 @@ def _fork(open_store: Open) -> tuple[int, TextIO, TextIO]:
 
 
 def serve(open_store: Open, orders: TextIO, answers: TextIO) -> None:
-    """The life of a nursery: a line of JSON in, children, a line of JSON out, until the input ends."""
+    """The main loop of a nursery: for each line of JSON, run children and write a line of JSON."""
     _allow_tracing()
     for line in orders:
         order = json.loads(line)
         gate_in, gate_out = os.pipe()
         children = [_spawn(open_store, order, gate_in, gate_out) for _ in range(order["copies"])]
         os.close(gate_in)
-        os.close(gate_out)  # the gate opens for all at once
+        os.close(gate_out)  # all children start now
         answers.write(json.dumps([_wait(pid, pipe) for pid, pipe in children]) + "\n")
         answers.flush()
 
@@ -149,7 +149,7 @@ def _spawn(open_store: Open, order: dict[str, Any], gate_in: int, gate_out: int)
 
 
 def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
-    from holdall.conformance import _tasks  # noqa: PLC0415 - it is for children only
+    from holdall.conformance import _tasks  # noqa: PLC0415 - only children need it
 
     def say(**message: Any) -> None:
         os.write(said_out, json.dumps(message).encode() + b"\n")
@@ -157,7 +157,7 @@ def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
     try:
         with open_store(order["url"]) as store:
             getattr(_tasks, order["task"])(store, say, **order["arguments"])
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
+    except BaseException as error:  # noqa: BLE001 - any error is reported to the parent
         say(
             error=f"{type(error).__name__}: {error}",
             error_types=[c.__name__ for c in type(error).__mro__],
@@ -167,7 +167,7 @@ def _work(open_store: Open, order: dict[str, Any], said_out: int) -> None:
 
 def _wait(pid: int, pipe: int) -> dict[str, Any]:
     with os.fdopen(pipe) as file:
-        # The last line is cut short if the child died while it was writing it: then it was not said.
+        # An incomplete last line, cut short by the child's death, does not count as sent.
         said = [json.loads(line) for line in file if line.endswith("\n")]
     _, status = os.waitpid(pid, 0)
     error: dict[str, Any] = next((m for m in said if "error" in m), {})
@@ -183,10 +183,10 @@ def _wait(pid: int, pipe: int) -> dict[str, Any]:
 
 
 def _allow_tracing() -> None:
-    """Let any process of this user trace us, so that strace can attach where the kernel restricts it (prctl(2))."""
+    """Let any process of this user trace this one, so that strace can attach despite restrictions (prctl(2))."""
     if sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415 - for this one call
+    import ctypes  # noqa: PLC0415 - used only here
 
     pr_set_ptracer, any_process = 0x59616D61, -1
     with contextlib.suppress(OSError, AttributeError):
@@ -194,11 +194,11 @@ def _allow_tracing() -> None:
 
 
 def main() -> None:
-    """A nursery in an interpreter of its own: orders on standard input, answers on standard output."""
+    """Run a nursery in its own interpreter: orders on standard input, answers on standard output."""
     import holdall.conformance._tasks  # noqa: PLC0415 - imported once, before the forks
     import holdall.opening  # noqa: PLC0415 - see above
 
-    # A client library may take a second to import: once, not in every child.
+    # A client library may take a second to import: do it once here, not in every child.
     with contextlib.suppress(HoldallError):
         holdall.registry.load(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")

@@ -1,4 +1,4 @@
-"""The checks and their promises, in order."""
+"""The registry of checks and their promises, in order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CATEGORIES = (
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a check holds a backend to, from promises.toml."""
+    """What a check verifies, from promises.toml."""
 
     id: str
     promise: str
@@ -50,7 +50,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: its promise, the function that tries it, and what it needs."""
+    """A check: its promise, its function, and the capabilities it needs."""
 
     promise: Promise
     run: Callable[[Kit], None]
@@ -69,7 +69,7 @@ _NOTHING = Capability(0)
 
 
 def check(check_id: str, *, needs: Capability = _NOTHING) -> Callable[[Callable[[Kit], None]], Callable[[Kit], None]]:
-    """Register a function as the check `check_id`. Without the capabilities it `needs` it is *not declared*."""
+    """Register a function as the check `check_id`. Without a capability in `needs`, it is *not declared*."""
 
     def register(function: Callable[[Kit], None]) -> Callable[[Kit], None]:
         if check_id in _registered:

@@ -1,4 +1,4 @@
-"""What a run found, and its forms: text for a person, JSON, JUnit and Markdown for programs and pages."""
+"""The findings of a run, and their formats: text, JSON, JUnit and Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Finding", "Report", "Status"]
 Status = Literal["held", "broken", "not declared", "not checked", "expected failure", "unexpected pass"]
 Verdict = Literal["conformant", "broken", "nothing tested"]
 
-# The checks that most others build on: while one is broken, the rest says little.
+# Most other checks depend on these: while one of them is broken, the other findings are hardly meaningful.
 FOUNDATIONS = ("content.roundtrip_boundary_sizes", "create.returns_complete_info")
 
 
@@ -48,7 +48,7 @@ class Finding:
         return self.status in {"broken", "unexpected pass"} and not self.promise.provisional
 
     def text(self, url: str, seed: int, rerun: str = "") -> str:
-        """The finding for a person, as many lines as needed. `rerun` is the command that tries it again."""
+        """The finding as text of several lines. `rerun` is the command that runs the check again."""
         level = f"[{self.promise.level}, since {self.promise.since}]"
         if self.promise.provisional:
             level = level[:-1] + ", provisional: not counted]"
@@ -78,7 +78,7 @@ class Report:
     """All findings of a run."""
 
     url: str
-    """Where it ran, secrets hidden."""
+    """Where it ran, with secrets redacted."""
     findings: tuple[Finding, ...]
     seed: int = 0
     backend: str = ""
@@ -87,7 +87,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """`conformant` if at least one promise was checked and all that were hold."""
+        """`broken` if a promise is broken, `conformant` if at least one was checked and none is broken."""
         if any(f.failed for f in self.findings):
             return "broken"
         counted = any(f.status in {"held", "expected failure"} for f in self.findings)
@@ -131,7 +131,7 @@ class Report:
         )
 
     def text(self) -> str:
-        """The whole report for a person: what is broken, why things were not checked, the verdict."""
+        """The whole report as text: what is broken, why checks did not run, and the verdict."""
         blocks = []
         wrong = [f for f in self.findings if f.status in {"broken", "unexpected pass"}]
         first = [f for f in wrong if f.id in FOUNDATIONS and f.status == "broken"]
@@ -149,7 +149,7 @@ class Report:
         return "\n\n".join([*blocks, self.verdict_line()])
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON data; its shape is stable within a suite version."""
+        """The report as JSON data; its format is stable within a suite version."""
         return {
             "suite": self.suite,
             "url": self.url,
@@ -178,11 +178,11 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as text."""
+        """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def to_markdown(self) -> str:
-        """The report as a page."""
+        """The report as a Markdown page."""
         lines = [
             f"# Conformance of `{self.url}`",
             "",
@@ -201,7 +201,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def to_junit(self) -> str:
-        """The report in the form that CI systems read."""
+        """The report as JUnit XML, for CI systems."""
         suite = ET.Element(
             "testsuite",
             name=f"holdall conformance {self.suite}",
@@ -231,7 +231,7 @@ def _cell(text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    # XML 1.0 has no way to write most control characters, not even as references.
+    # XML 1.0 cannot represent most control characters, not even as references.
     return "".join(_legal(text))
 
 

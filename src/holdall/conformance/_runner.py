@@ -1,4 +1,4 @@
-"""Running the checks: each in a location of its own, with a time limit, its outcome as a finding."""
+"""Running the checks: each in its own location, with a time limit."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def run(
     large: bool = False,
     on_finding: Callable[[Finding, int, int], None] | None = None,
 ) -> Report:
-    """Run the suite and report. Touches nothing outside new locations below the URL.
+    """Run the suite and return the report. Touches nothing outside new locations below the URL.
 
-    `only` and `skip` name checks or patterns (`crash`, `list.*`); `level` is the highest to run; `xfails` maps checks
-    that are expected to fail to reasons. `on_finding` gets each finding, its number and how many there will be.
+    `only` and `skip` name checks or patterns (`crash`, `list.*`); `level` is the highest level to run; `xfails` maps
+    checks that are expected to fail to reasons. `on_finding` is called with each finding, its number and the total.
 
-    Raises `InvalidRequest` for an unknown name, and what opening the store raises.
+    Raises `InvalidRequest` for an unknown name, and the errors of opening the store.
     """
     if not isinstance(target, Target):
         target = Target(target)
@@ -65,9 +65,9 @@ def run(
 
 
 def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
-    """The URL without its secrets, the backend's class, and what it declares.
+    """The URL without its secrets, the backend's class, and its declared capabilities.
 
-    Opens the store once, so that a wrong URL is an error of the call and not of every check.
+    Opens the store once, so that a wrong URL is reported as an error of the call and not of every check.
     """
 
     def look() -> tuple[str, str, tuple[str, ...]] | Exception:
@@ -97,7 +97,7 @@ def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, .
 
 
 def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = LEVELS[-1]) -> list[Check]:
-    """The checks that these names, patterns and level choose, in order. `InvalidRequest` if one chooses nothing."""
+    """The checks selected by these names, patterns and level, in order. `InvalidRequest` if a name matches none."""
     if level not in LEVELS:
         raise InvalidRequest(f"level is {level!r}; it must be one of {', '.join(LEVELS)}")
     checks = list(all_checks())
@@ -122,7 +122,7 @@ def _matches(check_id: str, patterns: Iterable[str]) -> bool:
 def read_xfails(path: str | os.PathLike[str]) -> dict[str, str]:
     """Expected failures from a TOML file: a table `[xfails]` of `"check.name" = "reason"`.
 
-    Raises `InvalidRequest` for a name that is no check's, and for a missing reason.
+    Raises `InvalidRequest` for a name that is not a check's, and for a missing reason.
     """
     try:
         with open(path, "rb") as file:
@@ -146,7 +146,7 @@ def _known(xfails: Mapping[str, Any]) -> None:
 
 
 def run_check(check: Check, target: Target, settings: Settings, *, xfail: str | None = None) -> Finding:
-    """One finding. A check that does not come back within four minutes is broken."""
+    """Run one check. If it does not finish within four minutes, it is broken."""
     started = time.monotonic()
     fields = _in_time(lambda: _attempt(check, target, settings), f"check {check.id}") or {
         "status": "broken",
@@ -163,9 +163,9 @@ def run_check(check: Check, target: Target, settings: Settings, *, xfail: str | 
 
 
 def _in_time(function: Callable[[], T], name: str) -> T | None:
-    """What the function returns; None if it does not within the time limit."""
+    """The result of the function; None if it does not finish within the time limit."""
     outcome: list[T] = []
-    # On a thread of its own: a backend that hangs must not hang the report. Daemonic, for the same reason.
+    # On a separate daemon thread, so that a backend that hangs blocks neither the report nor the interpreter's exit.
     worker = threading.Thread(target=lambda: outcome.append(function()), name=name, daemon=True)
     worker.start()
     worker.join(TIME_LIMIT_SECONDS)
@@ -185,7 +185,7 @@ def _attempt(check: Check, target: Target, settings: Settings) -> dict[str, Any]
         return {"status": "broken", "empty": str(error)}
     except Broken as error:
         return {"status": "broken", "did": error.did, "expected": error.expected, "saw": error.saw}
-    except BaseException as error:  # noqa: BLE001 - whatever a backend throws is a finding, not the suite's end
+    except BaseException as error:  # noqa: BLE001 - any error of a backend is a finding
         return _unexpected(error, check, kit)
     finally:
         kit.close()
@@ -205,21 +205,21 @@ def _unexpected(error: BaseException, check: Check, kit: Kit) -> dict[str, Any]:
 
 
 def _proved_limit(check: Check, kit: Kit) -> int | None:
-    """The largest file that the backend declares to hold, if `caps.limits_are_real` fills it up to see whether it is
-    true: whoever refuses a smaller one is found there.
+    """The largest file that the backend declares to accept, if `caps.limits_are_real` tests it by filling it up: that
+    check finds a backend which refuses smaller files.
     """
     most = kit.store.backend.limits.max_file_bytes
     return None if most is None or most > LARGEST_TRIED_BYTES or check.id == "caps.limits_are_real" else most
 
 
 def _step(error: BaseException) -> str:
-    """The line of the check that an unexpected exception came from, and what its names stood for."""
+    """The line of the check at which an unexpected exception was raised, with the values of its variables."""
     for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
         file = frame.f_code.co_filename
         line = linecache.getline(file, number).strip() if f"conformance{os.sep}checks" in file else ""
         if line:
             names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", line))
-            # Numbers and what a check says of itself; other texts may be a URL with its secrets.
+            # Only numbers, and the check's own descriptions: other strings may contain a URL with its secrets.
             known = {n: v for n in names if (v := frame.f_locals.get(n)) is not None}
             told = [f"{n}={show(v)}" for n, v in known.items() if isinstance(v, int) or n in {"did", "name"}]
             return f"{line}  where {', '.join(told)}" if told else line

@@ -1,4 +1,4 @@
-"""Values that stores get wrong: ids that are none, names, numbers, texts, metadata of a size, newer documents."""
+"""Values that stores tend to get wrong: invalid ids, names, numbers, texts, large metadata, newer documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["FLOATS", "FUTURES", "INTEGERS", "TEXTS", "filenames", "hostile_ids",
 INTEGERS = (0, -1, 2**31, 2**53 + 1, -(2**53) - 1, 2**63, 2**64 + 1, -(2**64), 10**30)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.1, 1e16, 1e22, 1e-7, 5e-324, 1.7976931348623157e308, 123456789.123456789)
 
-# Texts between bars, so that spaces at their ends can be seen.
+# Separated by bars, so that spaces at their ends are visible.
 _PLAIN = "| |  both  |1|1.0|true|null|None|NaN|[]|{}|\"|'|\\|\\n|\\u0041|%20+&=|</script>|=?utf-8?q?x?=|aGVsbG8="
 _CONTROLS = "\0|a\0b|\x01\x1f\x7f|\r\n|\n|\t|\u2028\u2029|\ufeff|caf\u00e9|cafe\u0301|😀|👩\u200d👩\u200d👧|\U0010ffff"
 TEXTS = (*_PLAIN.split("|"), *_CONTROLS.split("|"), "2024-01-01T00:00:00Z", "x" * 5000)
@@ -23,13 +23,13 @@ _NAMES = (
 
 
 def filenames(longest: int) -> list[str]:
-    """Names that somebody is tempted to change; none is longer than `longest` characters."""
+    """File names that a store might be tempted to change; none is longer than `longest` characters."""
     lengths = [c * n for c in "xé😀" for n in (127, 254, 255, 256, 1025, longest)]
     return [name for name in (*_NAMES.split("|"), *TEXTS, *lengths) if len(name) <= longest]
 
 
 def hostile_ids(file_id: str) -> list[Any]:
-    """What can be no id: ways out of a root, a real id with something to it, wrong alphabets, lengths and types."""
+    """Invalid ids: path traversals, a real id with additions, wrong alphabets, lengths and types."""
     digits = file_id[5:]
     ways_out = "../x|/etc/passwd|..|.||~|file-..|file-../../x|file-a/../../b|file-a\\..\\b|.staging|data.bin|meta.json"
     around = "../{}|./{}|/{}|x/../{}|{}/|{}/data.bin|{}/meta.json|{}\\|{}/../{}| {}|\n{}|\0{}|-{}|file-/{}|%66{}"
@@ -48,7 +48,7 @@ def hostile_ids(file_id: str) -> list[Any]:
 
 
 def lookalike_ids(file_id: str) -> list[str]:
-    """Texts that normalise, fold or strip to the id."""
+    """Texts that become the id if they are normalized, case-folded or stripped."""
     digits = file_id[5:]
     wide = "".join(chr(ord(c) - 0x20 + 0xFF00) for c in file_id)
     arabic = "".join(chr(ord(c) - 0x30 + 0x660) if c.isdigit() else c for c in digits)
@@ -64,7 +64,7 @@ def lookalike_ids(file_id: str) -> list[str]:
 
 
 def metadata_of(size: int, kind: str) -> dict[str, Any]:
-    """Metadata that is exactly this many bytes of compact JSON: "one text", "two-byte characters" or "many keys"."""
+    """Metadata of exactly this many bytes of compact JSON: "one text", "two-byte characters" or "many keys"."""
     if kind == "one text":
         return {"k": "x" * (size - 8)}
     if kind == "two-byte characters":
@@ -92,4 +92,4 @@ FUTURES: dict[str, Any] = {
     "a new status": lambda d: _dumped({**d, "status": "processed"}),
     "64 KiB of new fields": lambda d: _dumped({**d, "new": "x" * 65_536}),
 }
-"""By a name for a person: what a newer version may have made of a metadata document, given as an object."""
+"""By description: functions that turn a metadata document, as an object, into one that a newer version may write."""

@@ -1,4 +1,4 @@
-"""Secrets of a URL, and whether a text or an error shows one."""
+"""Secrets of a URL, and detection of their disclosure by a text or an error."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from holdall.url import StoreURL, is_secret_name
 __all__ = ["Secrets", "leaks", "new_secret", "secrets_of"]
 
 Secrets = dict[str, str]
-"""What each text is, and the text: `{"the password": "…"}`."""
+"""The secrets by description: `{"the password": "…"}`."""
 
-# A shorter text may stand anywhere by chance.
+# A shorter text may occur by chance.
 _SHORTEST = 6
 
 
 def new_secret() -> tuple[str, Secrets]:
-    """A secret whose middle must be percent-encoded in a URL, and its two recognisable halves."""
+    """A secret that must be percent-encoded in a URL, and its two halves, by which it is recognized."""
     first, second = secrets.token_hex(8), secrets.token_hex(8)
     return f"{first}/@:&%{second}", {"the first half of the secret": first, "the second half of the secret": second}
 
 
 def secrets_of(url: str) -> Secrets:
-    """The password and the secret options of a URL, as they are and as they are written."""
+    """The password and the secret options of a URL, verbatim and percent-encoded."""
     parsed = StoreURL.parse(url)
     found = {f"the option {name!r}": value for name, value in parsed.query.items() if is_secret_name(name)}
     if parsed.password:
@@ -36,7 +36,7 @@ def secrets_of(url: str) -> Secrets:
 
 
 def leaks(hidden: Secrets, did: str, subject: Any) -> None:
-    """The promise is broken if a text, an object's `str` or `repr`, or an error's text, fields or chain shows one."""
+    """Raises `Broken` if a text, an object's `str` or `repr`, or an error's text, fields or chain contains a secret."""
     texts = {"its text": str(subject), "its repr": repr(subject)}
     if isinstance(subject, BaseException):
         texts["its traceback"] = "".join(traceback.format_exception(subject))

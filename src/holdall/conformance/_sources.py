@@ -1,4 +1,4 @@
-"""Sources that behave as real ones do: short, dying, endless, and with nothing but `read`."""
+"""Sources that behave as real ones may: short reads, failures, endless data, and no method but `read`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Dying", "Endless", "Observed", "OnlyRead", "Pattern", "chunked", "dy
 
 
 class OnlyRead:
-    """Nothing but `read(n)`; gives at most `most` bytes a time. Counts what it gave."""
+    """Has only `read(n)`, which returns at most `most` bytes. Counts the bytes read."""
 
     def __init__(self, data: bytes, most: int | None = None) -> None:
         self._data = data
@@ -30,7 +30,7 @@ class OnlyRead:
 
 
 class Dying(OnlyRead):
-    """Raises `error` once `after` bytes were given."""
+    """Raises `error` once `after` bytes were read."""
 
     def __init__(self, data: bytes, after: int, error: BaseException) -> None:
         super().__init__(data)
@@ -46,7 +46,7 @@ class Dying(OnlyRead):
 
 
 class Endless:
-    """Never ends; counts what it gave."""
+    """Never ends; counts the bytes read."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -59,7 +59,7 @@ class Endless:
 
 
 class Pattern:
-    """`size` bytes that differ everywhere, made as they are read: a large file without the memory for one."""
+    """`size` bytes that differ at every position, generated while they are read: a large file that needs no memory."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -74,14 +74,14 @@ class Pattern:
 
     @staticmethod
     def bytes_at(start: int, count: int) -> bytes:
-        """The bytes of the pattern at a position: every 8 bytes are their own index, so no two places are alike."""
+        """The bytes of the pattern at a position: every 8 bytes contain their own index, so all positions differ."""
         first = start // 8
         words = b"".join(n.to_bytes(8, "big") for n in range(first, (start + count + 7) // 8))
         return words[start - first * 8 :][:count]
 
 
 def chunked(data: bytes, size: int) -> Iterator[bytes]:
-    """The bytes in pieces, with empty ones between."""
+    """The bytes in pieces, with empty ones in between."""
     for start in range(0, len(data), size):
         yield b""
         yield data[start : start + size]
@@ -96,7 +96,7 @@ def dying_iterator(data: bytes, after: int, error: BaseException) -> Iterator[by
 
 
 def reused(data: bytes, size: int) -> Iterator[memoryview]:
-    """The bytes in pieces that all lie in the same memory, as readinto() into one buffer gives them."""
+    """The bytes in pieces that share the same memory, as with readinto() into one buffer."""
     buffer = bytearray(size)
     for start in range(0, len(data), size):
         piece = data[start : start + size]
@@ -106,7 +106,7 @@ def reused(data: bytes, size: int) -> Iterator[memoryview]:
 
 
 def kinds_of(data: bytes) -> dict[str, Callable[[], Any]]:
-    """The same bytes as a store may get them: with a size it can see, and without."""
+    """The same bytes from different sources, some with a known size and some without."""
     return {
         "bytes": lambda: data,
         "a reader": lambda: OnlyRead(data),
@@ -116,7 +116,7 @@ def kinds_of(data: bytes) -> dict[str, Callable[[], Any]]:
 
 
 class Observed(io.BytesIO):
-    """A file in memory that remembers what is done to it besides reading."""
+    """A file in memory that records calls other than reading."""
 
     def __init__(self, data: bytes, *, position: int = 0, dies: bool = False) -> None:
         super().__init__(data)
@@ -125,20 +125,20 @@ class Observed(io.BytesIO):
         self._dies = dies
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """The next bytes; at the end an error if it `dies`."""
+        """The next bytes; raises an error at the end if it `dies`."""
         chunk = super().read(size)
         if not chunk and self._dies:
             raise OSError(errno.EIO, "the source failed")
         return chunk
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Goes there, and remembers it."""
-        # Asking for the place by a seek to where it stands changes nothing.
+        """Record the seek, and do it."""
+        # A relative seek by 0 only asks for the position.
         if (offset, whence) != (0, io.SEEK_CUR):
             self.done.append(f"seek({offset}, {whence})")
         return super().seek(offset, whence)
 
     def close(self) -> None:
-        """Closes it, and remembers it."""
+        """Record the call, and close."""
         self.done.append("close()")
         super().close()

@@ -1,4 +1,4 @@
-"""The suite as a class of tests, for `pytest`: an author subclasses it and supplies a target."""
+"""The suite as a class of tests for `pytest`: an author subclasses it and supplies a target."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StoreConformance:
 
     @pytest.fixture
     def holdall_target(self) -> Target:
-        """Where to test; to be overridden."""
+        """The target to test; override this fixture."""
         raise pytest.UsageError("define the fixture holdall_target in your subclass of StoreConformance")
 
 
@@ -43,7 +43,7 @@ def _test_of(check: Check) -> Callable[..., None]:
         elif finding.status == "expected failure":
             pytest.xfail(finding.reason)
         elif finding.failed:
-            # Only what was given as a URL on the command line can be tested by one.
+            # Only a URL from the command line can be tested again through the command line.
             rerun = "" if options.url else f"pytest {shlex.quote(request.node.nodeid)} --holdall-seed {options.seed}"
             text = finding.text(str(holdall_target.url), options.seed, rerun)
             pytest.fail(text + _traced(finding.trace), pytrace=False)

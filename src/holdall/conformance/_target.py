@@ -1,4 +1,4 @@
-"""Where the suite works: a fresh, disposable location below a URL, opened as often as a check likes."""
+"""The target of the suite: fresh, disposable locations below a URL, which a check may open any number of times."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PREFIX = "conformance-"
 
 @runtime_checkable
 class RawAccess(Protocol):
-    """A way past the store to what it keeps: to damage an entry on purpose, and to see what is left behind.
+    """Access to the stored data without going through the store: to damage an entry on purpose, and to find leftovers.
 
-    A method that a backend cannot offer raises `NotImplementedError`, as those of a subclass do by default; the checks
-    that need it are then *not checked*.
+    A method that a backend cannot support raises `NotImplementedError`, as the methods of a subclass do by default; the
+    checks that need it are then *not checked*.
     """
 
     def corrupt(self, file_id: str) -> None:
-        """Make the entry's metadata unreadable (no JSON at all)."""
+        """Make the entry's metadata unreadable (not JSON)."""
         raise _not_offered("corrupt")
 
     def read_meta(self, file_id: str) -> bytes:
-        """The entry's metadata document as it is kept."""
+        """The entry's metadata document as stored."""
         raise _not_offered("read_meta")
 
     def write_meta(self, file_id: str, meta: bytes) -> None:
@@ -40,23 +40,23 @@ class RawAccess(Protocol):
         raise _not_offered("write_meta")
 
     def truncate(self, file_id: str, size: int) -> None:
-        """Cut the entry's bytes to `size`. If they are stored in chunks, remove all that follow, too."""
+        """Truncate the entry's data to `size`. If it is stored in chunks, also remove all chunks that follow."""
         raise _not_offered("truncate")
 
     def drop_data(self, file_id: str) -> None:
-        """Remove the entry's bytes, keep its metadata."""
+        """Remove the entry's data, and keep its metadata."""
         raise _not_offered("drop_data")
 
     def drop_meta(self, file_id: str) -> None:
-        """Remove the entry's metadata, keep its bytes: what an interrupted write or delete leaves."""
+        """Remove the entry's metadata, and keep its data, as an interrupted write or delete would."""
         raise _not_offered("drop_meta")
 
     def orphan(self) -> str:
-        """Leave bytes without metadata under a new valid id, and return the id."""
+        """Store data without metadata under a new valid id, and return the id."""
         raise _not_offered("orphan")
 
     def stray(self) -> None:
-        """Put things that are no entries beside the entries: a file, a directory, names that are no ids."""
+        """Put things that are not entries next to the entries: a file, a directory, names that are not ids."""
         raise _not_offered("stray")
 
     def link(self, file_id: str, outside: str) -> None:
@@ -68,15 +68,15 @@ class RawAccess(Protocol):
         raise _not_offered("deny")
 
     def allow(self, file_id: str) -> None:
-        """Take `deny` back."""
+        """Undo `deny`."""
         raise _not_offered("allow")
 
     def leftovers(self) -> list[str]:
-        """Names of everything kept that belongs to no entry: staged writes, removed entries, orphans."""
+        """Names of everything in the storage that belongs to no entry: staged writes, removed entries, orphans."""
         raise _not_offered("leftovers")
 
     def used_bytes(self) -> int:
-        """The bytes that everything in the location takes."""
+        """The space used by everything in the location, in bytes."""
         raise _not_offered("used_bytes")
 
 
@@ -87,12 +87,13 @@ def _not_offered(method: str) -> NotImplementedError:
 class Target:
     """What an author supplies: where to test, and how to open it.
 
-    The default works for every URL that `holdall.open_store` opens. Subclass it for anything else.
+    The default works for every URL that `holdall.open_store` accepts. Subclass it for anything else.
     """
 
     raw: RawAccess | None = None
-    """White-box access to the location last made by `fresh`; None: its checks are *not checked*, unless the backend
-    declares `LOCAL_PATHS` and `PORTABLE_LAYOUT`, whose directory the suite then finds by itself."""
+    """White-box access to the location most recently created by `fresh`. None: its checks are *not checked*, unless the
+    backend declares `LOCAL_PATHS` and `PORTABLE_LAYOUT`, in which case the suite finds the directory itself.
+    """
 
     def __init__(self, url: str | os.PathLike[str] | StoreURL) -> None:
         self.url = url if isinstance(url, StoreURL) else StoreURL.parse(url)
@@ -106,7 +107,7 @@ class Target:
         return holdall.open_store(url)
 
     def destroy(self, url: str) -> None:
-        """Remove the location with all that is in it."""
+        """Remove the location and everything in it."""
         with self.open(url) as store:
             directory = directory_of(store)
             for file_id in list(store.backend.list_ids()):
@@ -115,7 +116,7 @@ class Target:
             with contextlib.suppress(HoldallError):
                 for debris in store.backend.debris():
                     store.backend.discard_debris(debris)
-        # Only a directory that carries the name given by `fresh` was made by the suite.
+        # Only a directory with a name assigned by `fresh` was created by the suite.
         if directory is not None and os.path.basename(directory).startswith(PREFIX):
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -126,7 +127,7 @@ class Target:
 
 
 def directory_of(store: FileStore) -> str | None:
-    """The directory that holds the entries of a store with `LOCAL_PATHS` and `PORTABLE_LAYOUT`; otherwise None."""
+    """The directory that contains the entries of a store with `LOCAL_PATHS` and `PORTABLE_LAYOUT`; otherwise None."""
     if Capability.LOCAL_PATHS | Capability.PORTABLE_LAYOUT not in store.capabilities:
         return None
     file = store.create("probe", b"", purpose="user_data")

@@ -1,4 +1,4 @@
-"""What a child process does to a store; each task says what happened after it happened."""
+"""Tasks that a child process performs on a store; each reports an event after it has happened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-# A client that tries again and again takes this long for some of the ways; then they are enough.
+# With a client that retries, each call may take long; after this time, the remaining calls are skipped.
 _PATIENCE_SECONDS = 15
 
 _STANDARD_STREAMS = 3
@@ -63,12 +63,12 @@ def read(store: FileStore, say: Say, *, file_id: str) -> None:
 
 
 def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: str) -> None:
-    """Read a file in every way, list, and delete it, while no descriptor can be had (RLIMIT_NOFILE) and connections
-    are broken; then, with descriptors again, read another.
+    """Read a file in every way, list, and delete it, while no descriptor is available (RLIMIT_NOFILE) and connections
+    are broken; then, with descriptors available again, read another file.
     """
     store.remember = 0
     backend = store.backend
-    # What is imported, connected or opened with the first use; of `file_id`, nothing.
+    # Performs the imports, connections and opens of first use, but nothing for `file_id`.
     store.get_content(warm)
     next(iter(backend.list_ids()), None)
     list(backend.read_metas([warm]))
@@ -84,7 +84,8 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
     }
     answers: list[dict[str, Any]] = []
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # All numbers below it are taken, and stay so: a client that closes a broken connection frees a higher one.
+    # All descriptors below this number are in use and stay so: a client that closes a broken connection frees a higher
+    # one.
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(lowest, _STANDARD_STREAMS), hard))
@@ -96,7 +97,7 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
             _break_connections(soft)
             try:
                 answers.append({"way": way, "value": call()})
-            except Exception as error:  # noqa: BLE001 - which it is, the parent is told
+            except Exception as error:  # noqa: BLE001 - any error is reported to the parent
                 types = [c.__name__ for c in type(error).__mro__]
                 answers.append({"way": way, "raised": f"{type(error).__name__}: {error}", "types": types})
     finally:
@@ -107,13 +108,13 @@ def read_without_descriptors(store: FileStore, say: Say, *, warm: str, file_id: 
 
 
 def _break_connections(most: int) -> None:
-    """Shut down every socket that is connected to an address, as a server does that ends; its descriptor stays."""
+    """Shut down every connected socket, as if the server had ended; the descriptors stay open."""
     for descriptor in range(min(most, _MOST_DESCRIPTORS)):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 connection = socket.socket(fileno=descriptor)
                 try:
-                    # Both ends of a pair are this process's, as those that wake an event loop: they have no address.
+                    # A socket pair, such as one that wakes an event loop, is within this process; it has no address.
                     if connection.getpeername():
                         connection.shutdown(socket.SHUT_RDWR)
                 finally:
@@ -121,12 +122,12 @@ def _break_connections(most: int) -> None:
 
 
 def _read_again(store: FileStore, say: Say, file_id: str) -> None:
-    """Some connections may be found broken only now, each by one try."""
+    """Some connections may be found to be broken only now, one for each attempt."""
     raised: Exception | None = None
     for _ in range(_TRIES):
         try:
             content = store.get_content(file_id)
-        except Exception as error:  # noqa: BLE001 - which it is, the parent is told
+        except Exception as error:  # noqa: BLE001 - any error is reported to the parent
             raised = error
             time.sleep(_PAUSE_SECONDS)
         else:
@@ -136,8 +137,8 @@ def _read_again(store: FileStore, say: Say, file_id: str) -> None:
 
 
 def create_killed(store: FileStore, say: Say, *, at: int, sizes: list[int]) -> None:
-    """Create a file of chunks of these sizes; die before the `at`-th call that can do input or output (0: don't, but
-    count).
+    """Create a file from chunks of these sizes, and kill the process before the `at`-th call that can perform I/O (0:
+    only count the calls).
     """
     chunks = [b"x" * size for size in sizes]
     points = _die_at(at, store)
@@ -147,7 +148,7 @@ def create_killed(store: FileStore, say: Say, *, at: int, sizes: list[int]) -> N
 
 
 def delete_killed(store: FileStore, say: Say, *, at: int, file_id: str) -> None:
-    """Delete a file; die before the `at`-th call that can do input or output (0: don't, but count)."""
+    """Delete a file, and kill the process before the `at`-th call that can perform I/O (0: only count the calls)."""
     points = _die_at(at, store)
     store.delete(file_id)
     sys.setprofile(None)
@@ -155,7 +156,7 @@ def delete_killed(store: FileStore, say: Say, *, at: int, file_id: str) -> None:
 
 
 def race_to_delete(store: FileStore, say: Say, *, file_ids: list[str]) -> None:
-    """Delete the files, as others do at the same time; say which of them were deleted by this process."""
+    """Delete the files while other processes do the same; report those that this process deleted."""
     for file_id in file_ids:
         try:
             store.delete(file_id)
@@ -180,14 +181,14 @@ def create_while_killed_reading(store: FileStore, say: Say, *, after: int, size:
 
 
 def create_and_die(store: FileStore, say: Say, *, size: int) -> None:
-    """Create a file, say so, and die at once: nothing gets a chance to flush or close."""
+    """Create a file, report it, and kill the process at once, without a chance to flush or close anything."""
     file = store.create("acknowledged.bin", _chunks(size), purpose="user_data")
     say(id=file.id, sha256=file.sha256)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def create_marked(store: FileStore, say: Say, *, mark: str, count: int = 8000) -> None:
-    """Create a file whose bytes (the mark, `count` times) and name are recognisable in a trace."""
+    """Create a file whose data (the mark, `count` times) and name can be recognized in a trace."""
     store.create(f"{mark}.bin", (f"{mark} " * count).encode(), purpose="user_data")
     say(done=mark)
 
@@ -208,7 +209,8 @@ def _chunks(size: int) -> Iterator[bytes]:
         yield os.urandom(min(50_000, size - start))
 
 
-# Modules whose C functions only compute: dying before one is the same as dying before the next that acts.
+# Modules whose C functions only compute: being killed before one is equivalent to being killed before the next call
+# that acts.
 _PURE = frozenset(
     (  # noqa: SIM905 - a list of names reads best as text
         "builtins time _thread threading itertools functools _functools operator _operator struct _struct hashlib "
@@ -221,10 +223,10 @@ _PURE = frozenset(
 
 
 def _die_at(at: int, store: FileStore) -> list[int]:
-    """Count the calls that can act on anything outside, on all threads, and die before one of them.
+    """Count the calls that can have an external effect, on all threads, and kill the process before one of them.
 
-    A profile function sees `os.write` and `os.fsync`, which raise no audit event, and calls into extension modules; but
-    none of a client compiled by Cython, so what the backend calls of another package is a point, too.
+    A profile function sees `os.write` and `os.fsync`, which raise no audit event, and calls into extension modules, but
+    not calls within a client compiled by Cython; so the backend's calls into other packages count as well.
     """
     points = [0]
     own = _package(type(store.backend).__module__)
@@ -257,7 +259,7 @@ def _acts(function: Any) -> bool:
     if module is None:
         owner = getattr(function, "__self__", None)
         if owner is None:
-            # A function of an extension module that does not say whose it is, as those made with PyO3.
+            # A function of an extension module that does not name its module, as with PyO3.
             return True
         module = type(owner).__module__ if not isinstance(owner, type) else owner.__module__
     return module not in _PURE

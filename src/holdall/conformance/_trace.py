@@ -1,4 +1,4 @@
-"""strace(1) on a nursery: which files were synced when, and what comes of a system call that fails."""
+"""strace(1) on a nursery: which files were synced when, and the effect of failing system calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESUMED = re.compile(r"^(?P<pid>\d+)\s+<\.\.\. (?P<name>\w+) resumed>(?P<tail>.
 
 @dataclass(frozen=True)
 class Call:
-    """A system call: name, arguments as strace writes them, result."""
+    """A system call: name, arguments as printed by strace, result."""
 
     pid: int
     name: str
@@ -33,7 +33,7 @@ class Call:
 
 
 class Trace:
-    """The calls in the order of their ends; filled when the tracing ends."""
+    """The calls in the order in which they ended; available once tracing ends."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -41,7 +41,7 @@ class Trace:
 
 @contextmanager
 def traced(nursery: Nursery, *expressions: str) -> Iterator[Trace]:
-    """Trace the nursery and its children; `expressions` are those of strace's `-e`. `NotChecked` if it can't be had."""
+    """Trace the nursery and its children; `expressions` are those of strace's `-e`. `NotChecked` if not possible."""
     program = shutil.which("strace")
     if program is None:
         raise NotChecked("no strace")

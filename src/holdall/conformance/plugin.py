@@ -1,7 +1,7 @@
 """The pytest plugin: options and the verdict line, nothing else.
 
-pytest loads it in every project that has holdall installed. So it imports nothing heavy, defines no fixture, and
-changes nothing unless a test of the suite ran.
+pytest loads it in every project that has holdall installed. So it imports nothing that is slow to load, defines no
+fixture, and changes nothing unless a test of the suite ran.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _WRONG_URL = pytest.StashKey[str | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, all prefixed."""
+    """Add the options, all prefixed."""
     group = parser.getgroup("holdall", "holdall conformance suite")
     add = group.addoption
     add("--holdall-url", metavar="URL", help="run the suite below this store URL")
@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def settings_of(config: pytest.Config) -> Options:
-    """The options of this run, checked."""
+    """The validated options of this run."""
     if _OPTIONS not in config.stash:
         from holdall.conformance._runner import read_xfails  # noqa: PLC0415 - only when the suite runs
 
@@ -71,7 +71,7 @@ def settings_of(config: pytest.Config) -> Options:
 
 
 def keep_finding(item: pytest.Item, finding: Finding) -> None:
-    """Note what a test of the suite has found, for the verdict of its class."""
+    """Record the finding of a test, for the verdict of its class."""
     item.stash[_FINDING] = finding
 
 
@@ -87,14 +87,15 @@ def _usage(function: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the checks that the options do not choose; other tests are not touched."""
+    """Deselect the checks that the options exclude; other tests are not affected."""
     ours = [item for item in items if _check_id(item) is not None]
     if not ours:
         return
     from holdall.conformance._runner import select  # noqa: PLC0415 - only when the suite runs
 
     options = settings_of(config)
-    # Not in a process of pytest-xdist's, which takes an error at this moment for a crash: there each test tells it.
+    # Not in a worker process of pytest-xdist, which would treat an error at this point as a crash; there, each test
+    # reports it.
     alone = not hasattr(config, "workerinput") and not config.option.collectonly
     if alone and any(hasattr(getattr(item, "cls", None), "holdall_from_option") for item in ours):
         url_of(config)
@@ -106,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def url_of(config: pytest.Config) -> str:
-    """The URL of the command line. A store that cannot be opened is a wrong option, not a broken promise."""
+    """The URL of the command line. A store that cannot be opened is a usage error, not a broken promise."""
     from holdall.conformance._kit import Settings  # noqa: PLC0415 - only when the suite runs
     from holdall.conformance._runner import describe  # noqa: PLC0415
     from holdall.conformance._target import Target  # noqa: PLC0415
@@ -132,7 +133,7 @@ def _check_id(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Let the report carry the finding, as plain values: pytest-xdist sends it from another process."""
+    """Attach the finding to the report, as plain values, because pytest-xdist sends it from another process."""
     report = yield
     if call.when == "call" and _FINDING in item.stash:
         finding = item.stash[_FINDING]
@@ -142,7 +143,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The verdict for each class of tests, if a test of the suite ran."""
+    """Print the verdict for each class of tests, if a test of the suite ran."""
     reports = [r for of in terminalreporter.stats.values() for r in of if hasattr(r, "holdall_finding")]
     if not reports:
         return
@@ -150,7 +151,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     from holdall.conformance._report import Finding, Report  # noqa: PLC0415
 
     promises = {check.id: check.promise for check in all_checks()}
-    # By name, so that of a test that was run twice the last run counts.
+    # By name, so that the last run counts if a test was run twice.
     classes: dict[str, dict[str, Finding]] = {}
     for report in sorted(reports, key=lambda r: float(r.start)):
         name, check_id, status, reason = report.holdall_finding

@@ -1,4 +1,4 @@
-"""What `pytest --pyargs holdall.conformance --holdall-url URL` collects."""
+"""The tests that `pytest --pyargs holdall.conformance --holdall-url URL` collects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from holdall.conformance.plugin import url_of
 
 
 class TestURL(StoreConformance):
-    """The suite on the URL of the command line."""
+    """The suite, run on the URL of the command line."""
 
     holdall_from_option = True
 

@@ -1,6 +1,6 @@
-"""The Files API over HTTP: what the official SDK talks to, in front of any store.
+"""The Files API over HTTP, as the official SDK expects it, on top of any store.
 
-`create_app` is a whole service, `create_router` the routes for a FastAPI application of your own.
+`create_app` returns a complete service, `create_router` the routes for an existing FastAPI application.
 It needs the extra: `pip install 'holdall[server]'`.
 """
 

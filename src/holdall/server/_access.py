@@ -1,4 +1,4 @@
-"""Who may ask, and whose files they see."""
+"""Authentication of requests, and access control for servers without API keys."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from holdall.server._keys import Keys
 __all__ = ["TENANT", "authenticator", "visitor"]
 
 TENANT = "holdall.tenant"
-"""Where a request's scope has the name of its tenant."""
+"""The key in a request's scope that contains the name of its tenant."""
 
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 
 
 def authenticator(keys: Keys) -> Callable[..., Coroutine[Any, Any, str]]:
-    """The dependency for `create_router` that lets in who has one of these keys, and says which tenant it is."""
+    """The dependency for `create_router` that accepts requests with one of these keys, and returns the key's tenant."""
 
-    # A function, not an object to be called: older versions of FastAPI cannot read the annotations of the latter.
+    # A function, not a callable object: older versions of FastAPI cannot read the annotations of the latter.
     async def tenant_of(
         request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> str:
@@ -46,18 +46,20 @@ def _parts(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
-        # Such as an opening bracket that is never closed: it names nobody.
+        # For example, an opening bracket without its closing one: such a URL has no host.
         return urlsplit("")
 
 
 def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """The dependency of a server without keys, where every page in a browser on the same machine could send forms.
+    """The dependency of a server without keys, which every page in a browser on the same machine could otherwise send
+    forms to.
 
-    It refuses pages of other sites; and with `hosts`, whoever asks for another host than these: a site can let its own
-    name stand for this machine, and its pages are then of the same site as we.
+    It refuses requests from pages of other sites and, with `hosts`, requests for any other host: a site can make its
+    own name resolve to this machine (DNS rebinding), and its pages then have the same origin as this server.
     """
 
-    # A coroutine function, although nothing is awaited: FastAPI would call any other on a thread, for each request.
+    # A coroutine function, although it awaits nothing: FastAPI would run a plain function on a thread, for each
+    # request.
     async def refuse_other_sites(request: Request) -> None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         elsewhere = origin is not None and _parts(origin).netloc != host

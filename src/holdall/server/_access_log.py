@@ -1,4 +1,4 @@
-"""A line for each request, at the logger `holdall.access`, when it has ended, in whatever way."""
+"""The access log: one line for each request to the logger `holdall.access`, when the request has ended in any way."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LOGGER = "holdall.access"
 FIELDS = (
     "method", "path", "status", "bytes_in", "bytes_out", "duration_ms", "request_id", "tenant", "client", "aborted",
 )  # fmt: skip
-"""What each record has as attributes."""
+"""The attributes of each log record."""
 
-# Asked for every few seconds by whoever watches the server.
+# Requested by monitoring every few seconds.
 _PROBES = frozenset({"/healthz", "/readyz"})
 _LONGEST_PATH = 512
 
@@ -25,13 +25,13 @@ _log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
-    """Logs each request at INFO; whether the server is alive and ready, at DEBUG."""
+    """Logs each request at INFO, and health checks at DEBUG."""
 
     def begun(self, exchange: Exchange) -> None:
-        """A request has begun: nothing is known of it yet."""
+        """Called when a request begins; logs nothing."""
 
     def ended(self, exchange: Exchange) -> None:
-        """A request has ended."""
+        """Log a request that has ended."""
         scope = exchange.scope
         level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
         if not _log.isEnabledFor(level):
@@ -58,7 +58,7 @@ class AccessLog:
 
 
 def _path(path: str) -> str:
-    """Without the query, in which some clients send secrets; and as one word, however long and of what characters."""
+    """The path without the query, in which some clients send secrets; escaped to a single word, and truncated."""
     safe = _safe(path[:_LONGEST_PATH])
     return safe if len(path) <= _LONGEST_PATH else f"{safe}..."
 

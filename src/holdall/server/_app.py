@@ -1,4 +1,4 @@
-"""The Files API as an application of its own."""
+"""The Files API as a complete application."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Background", "create_app"]
 
 _LAST_SECONDS = 10
-# A storage slower than this is of no use to clients.
+# A storage that is slower than this is of no use to clients.
 _READY_SECONDS = 5.0
 
 _log = logging.getLogger("holdall.server")
@@ -93,7 +93,8 @@ def create_app(
                 told = [] if metrics is None else [metrics.swept]
                 tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=told).run)
             yield
-            # A server that cancels requests whose time is over does not wait for them to put away what they have begun.
+            # A server that cancels requests after its grace period does not wait for them to clean up what they have
+            # begun.
             with anyio.move_on_after(_LAST_SECONDS):
                 await in_progress.wait_for_none()
             tasks.cancel_scope.cancel()
@@ -124,8 +125,8 @@ def create_app(
 async def _alone(task: Background, stores: Stores) -> None:
     try:
         await task(stores)
-    except Exception:  # noqa: BLE001 - whatever it is, the application goes on
-        # No server ends because a lifespan fails after the start: it would go on, and answer without a storage.
+    except Exception:  # noqa: BLE001 - the application must continue
+        # A server would not exit because a lifespan fails after startup: it would continue, without a storage.
         _log.exception("a task in the background has ended: %r", task)
 
 
@@ -136,7 +137,7 @@ async def _respond(request: Request, error: Exception) -> Response:
 def _health(stores: Stores) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
-    # Whoever watches servers may ask for the status alone.
+    # Monitoring may request the status alone.
     @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def alive() -> Response:
@@ -152,7 +153,7 @@ def _health(stores: Stores) -> APIRouter:
         except TimeoutError:
             late = f"cannot tell whether the storage is there: no answer within {_READY_SECONDS:g} seconds"
             return respond(request, holdall.StorageUnavailable(late))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the storage is not ready
+        except Exception as error:  # noqa: BLE001 - after any error, the storage is not ready
             return respond(request, holdall.StorageUnavailable(str(error)))
         return json_response({"status": "ok"})
 

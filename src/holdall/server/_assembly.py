@@ -1,12 +1,13 @@
-"""Uploads in parts: what they are in the storage, and how exactly one file comes of each.
+"""Uploads in parts: how they are stored, and how exactly one file results from each.
 
-An upload, its parts and its end are entries of a store of their own (`holdall.server._places`), so that any worker can
-go on with it. Of the upload `upload_X` the record is `file-X`, a part `file-X-<part>`, and its end `file-X-end-0`.
+An upload, its parts and its end are entries of a separate store (`holdall.server._places`), so that any worker can
+continue an upload. The record of the upload `upload_X` is `file-X`, a part is `file-X-<part>`, and its end is
+`file-X-end-0`.
 
-Whoever completes an upload writes a new file with an id of its own, that nobody sees; then claims the end, which only
-the first can; then lets its file appear; then seals the end by the next claim. Nobody is told of a file before that.
-Who comes second waits for the file that the claim names, and seals it, too. Should the first have died before its file
-was there, the second makes the next claim for a file of its own instead.
+To complete an upload, a worker writes a new file with a new id, which is not visible yet; then claims the end, which
+only the first worker can do; then publishes its file; then seals the end with the next claim. The client is told of the
+file only after that. A worker that comes second waits for the file that the claim names, and seals it as well. If the
+first worker died before it published its file, the second one makes the next claim, for a file of its own.
 """
 
 from __future__ import annotations
@@ -44,13 +45,14 @@ __all__ = ["MAX_PART_BYTES", "MAX_UPLOAD_BYTES", "Completion", "NewUpload", "Upl
 LIFE_SECONDS = 3600
 MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_UPLOAD_BYTES = 8 * 1024**3
-"""The most that the API takes in parts, and so does a server unless it, or its store, was told of a limit."""
+"""The largest upload of the API, and of a server for which neither it nor its store has a limit configured."""
 PATIENCE_SECONDS = 5.0
-"""How long to wait for the file of who claimed an end, before it is taken for dead."""
-# Longer than an upload lives: a completion that began in time goes on reading, and how it ended can still be told.
+"""How long to wait for the file of the worker that claimed an end, before that worker is considered dead."""
+# Longer than an upload is valid: a completion that began in time may still be reading, and a later request can still be
+# told its result.
 _KEPT_SECONDS = 2 * LIFE_SECONDS
 _LONGEST_PAUSE_SECONDS = 0.5
-# Of each completion that goes on; fewer would be more changes between threads.
+# For each running completion. With smaller reads, switching between threads would cost more.
 _READ_BYTES = 4 * CHUNK_BYTES
 _UPLOAD = re.compile(r"upload_([0-9a-f]{32})").fullmatch
 _PART = re.compile(r"part_([0-9a-f]{32})").fullmatch
@@ -59,14 +61,14 @@ _log = logging.getLogger("holdall.server")
 
 
 def _no_bool(value: Any) -> Any:
-    # Not by `strict`, which refuses the same number with a point in it, as some clients write it.
+    # Not `strict`, which would also refuse a whole number with a decimal point, as some clients send it.
     if isinstance(value, bool):
         raise PydanticKnownError("int_type")
     return value
 
 
 class NewUpload(BaseModel):
-    """What is to come."""
+    """The body of a request to begin an upload."""
 
     bytes: Annotated[int, BeforeValidator(_no_bool)] = Field(ge=0, description="The size of the whole file.")
     filename: str = Field(min_length=1, max_length=4096)
@@ -76,17 +78,17 @@ class NewUpload(BaseModel):
 
 
 class Completion(BaseModel):
-    """Of which parts the file is made, in this order."""
+    """The body of a request to complete an upload: the parts of the file, in order."""
 
     part_ids: list[str] = Field(max_length=10_000)
     md5: str | None = Field(default=None, description="The MD5 of the whole file in hexadecimal, to be compared.")
 
 
 class Uploads:
-    """The uploads to one store of files."""
+    """The uploads to one store."""
 
     def __init__(self, files: AsyncFileStore, uploads: AsyncFileStore, *, most: int | None = None) -> None:
-        """`most` is the largest upload; by default that of the API, or the store's own limit if that was set."""
+        """`most` limits the size of an upload; by default the store's own limit, if configured, or that of the API."""
         self._files = files
         self._uploads = uploads
         own = None if files.max_bytes == DEFAULT_MAX_BYTES else files.max_bytes
@@ -119,7 +121,7 @@ class Uploads:
         return record
 
     async def begin_part(self, record: FileObject) -> AsyncUpload:
-        """Begin a part, that nobody sees before it is finished."""
+        """Begin a part, which is not visible before it is finished."""
         return await self._uploads.begin(
             "part",
             purpose="upload_part",
@@ -129,7 +131,7 @@ class Uploads:
         )
 
     async def receive_part(self, incoming: AsyncUpload, part: Part) -> None:
-        """Store the bytes of a part as they come."""
+        """Store the bytes of a part as they arrive."""
         try:
             async for chunk in gathered(part):
                 await incoming.write(chunk)
@@ -137,7 +139,7 @@ class Uploads:
             raise too_large("data") from None
 
     async def finish_part(self, record: FileObject, incoming: AsyncUpload) -> dict[str, Any]:
-        """Keep a part, unless the upload has ended meanwhile."""
+        """Publish a part, unless the upload has ended in the meantime."""
         part = await incoming.finish()
         end = await self._ends.of(record)
         if end is not None:
@@ -151,7 +153,7 @@ class Uploads:
         }
 
     async def complete(self, upload_id: str, wanted: Completion) -> dict[str, Any]:
-        """Make the file; or tell which one it is, to who asks again or was second."""
+        """Create the file. A repeated or concurrent request gets the file that was already created."""
         record = await self._record(upload_id)
         file, number = await self._outcome(record, wanted)
         if file is None:
@@ -159,12 +161,12 @@ class Uploads:
                 await self._check_time(record)
             file = await self._make(record, wanted, number)
         else:
-            # Who made it may have died before this.
+            # The worker that created the file may have died before it removed the parts.
             await self._remove_parts(record)
         return _upload_body(record, "completed", file)
 
     async def cancel(self, upload_id: str) -> dict[str, Any]:
-        """Give an upload up. Again, it is told the same."""
+        """Cancel an upload. A repeated request gets the same response."""
         record = await self._record(upload_id)
         end = await self._ends.of(record)
         if end is None:
@@ -184,7 +186,7 @@ class Uploads:
         try:
             file = await self._assemble(record, parts, wanted, number)
         except FileNotFound:
-            file = None  # the parts are gone: somebody else was faster
+            file = None  # the parts are gone: another worker has completed the upload
         if file is None:
             file, _ = await self._outcome(record, wanted)
         if file is None:
@@ -194,7 +196,7 @@ class Uploads:
     async def _assemble(
         self, record: FileObject, parts: list[FileObject], wanted: Completion, number: int
     ) -> FileObject | None:
-        """The file; None if somebody else ended the upload."""
+        """The file; None if another request ended the upload."""
         begun = await self._files.begin(
             record.filename,
             purpose=record.purpose,
@@ -214,13 +216,13 @@ class Uploads:
                     message = "The md5 of the parts is not the one given."
                     raise APIError(400, message, param="md5", code="invalid_value")
                 if number and await self._is_there(record):
-                    return None  # who seemed to be dead was slow
+                    return None  # the worker that was considered dead was only slow
                 claim = End(number, COMPLETING, target.file_id, _fingerprint(wanted))
                 if not await self._claim(record, claim):
                     return None
                 file = await target.finish()
                 if not await self._seal(record, claim):
-                    # So slow that somebody took this for dead, and makes the file, or has made it.
+                    # This worker was so slow that another considered it dead, and has created the file or is about to.
                     with contextlib.suppress(FileNotFound):
                         await self._files.delete(file.id)
                     return None
@@ -243,8 +245,8 @@ class Uploads:
                     yield chunk
 
     async def _outcome(self, record: FileObject, wanted: Completion) -> tuple[FileObject | None, int]:
-        """The file that came of an upload, perhaps after a while; None if there is none, and the number of the claim to
-        make then: nobody has made one, or who did so seems to be dead.
+        """The file of an upload, waiting for it if necessary. None if there is no file; then with the number of the
+        claim to make: either there is no claim yet, or the worker that made the last one is considered dead.
 
         Raises `APIError` if the upload has ended otherwise.
         """
@@ -288,9 +290,9 @@ class Uploads:
         return await self._ends.claim(record, end, keep_seconds=self._rest(record))
 
     async def _seal(self, record: FileObject, claim: End) -> bool:
-        """Whether the end is the one of this claim, for good. Its file must be there."""
+        """Seal the end with this claim, whose file must exist. Returns whether this claim is the one that counts."""
         end = await self._ends.of(record)
-        if end != claim:  # some storages let a second claim replace the first in silence
+        if end != claim:  # some storages let a second claim replace the first without an error
             return end == claim.sealed()
         return await self._claim(record, claim.sealed())
 
@@ -304,7 +306,7 @@ class Uploads:
         return [found[part_id] for part_id in wanted]
 
     async def _remove_parts(self, record: FileObject) -> None:
-        """Remove what an upload leaves, as far as possible; the rest expires."""
+        """Remove the remains of an upload, as far as possible; the rest expires."""
         try:
             found = await ids_that_begin(self._uploads, f"{record.id}-")
         except HoldallError:
@@ -324,10 +326,10 @@ class Uploads:
             _log.warning("could not remove a part of an upload; it expires", exc_info=True)
 
     def _limit(self) -> int:
-        return inside(self._files)._limit(self._most)  # noqa: SLF001 - of the same house
+        return inside(self._files)._limit(self._most)  # noqa: SLF001 - a class of this package
 
     def _rest(self, record: FileObject) -> int:
-        """For how many seconds what belongs to an upload is kept from now on."""
+        """For how many more seconds the entries of an upload are kept."""
         return max(1, math.ceil((record.expires_at or 0) - self._clock()))
 
 
@@ -340,12 +342,12 @@ def _upload_id(record: FileObject) -> str:
 
 
 def _part_ids(record: FileObject, part_ids: list[str]) -> list[str]:
-    """The ids of parts in the storage; what can be none is left out."""
+    """The ids of the parts in the storage, without those that are malformed."""
     return [f"{record.id}-{match[1]}" for match in map(_PART, part_ids) if match is not None]
 
 
 def _fingerprint(wanted: Completion) -> str:
-    """The same for who asks again, and short enough to be kept, however many parts there are."""
+    """Equal for repeated requests, and of constant size, however many parts there are."""
     return hashlib.sha256("\n".join([(wanted.md5 or "").lower(), *wanted.part_ids]).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a file over HTTP: conditions and ranges by RFC 9110, in bounded memory."""
+"""File content over HTTP: conditional and range requests by RFC 9110, in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _RANGE = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORE
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]*").fullmatch
-_YEAR_9999 = 253_370_764_800  # where dates end
-_MOST_DIGITS = 19  # of a file's size; more of them are a larger number than any
+_YEAR_9999 = 253_370_764_800  # the last year that a date can express
+_MOST_DIGITS = 19  # of a file's size; a number with more digits exceeds every size
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to answer: the status, and which bytes."""
+    """How to respond: the status, and which bytes."""
 
     status: int
     start: int = 0
@@ -44,14 +44,15 @@ class Plan:
 
 
 def etag(file: FileObject) -> str:
-    """A strong validator. Files never change, so an id serves where no SHA-256 is known."""
+    """A strong validator. Files are immutable, so the id is used if no SHA-256 is recorded."""
     return f'"{file.sha256 if file.sha256 and _SHA256(file.sha256) else file.id}"'
 
 
 def disposition(filename: str) -> str:
     """A Content-Disposition header for a file of any name, by RFC 6266 and RFC 8187.
 
-    The plain form is for clients that do not know the other, and has an underscore for whatever it cannot hold.
+    The plain form is for clients that do not support the extended one; it has an underscore for each character that it
+    cannot contain.
     """
     plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", filename)
     header = f'attachment; filename="{plain}"'
@@ -59,7 +60,7 @@ def disposition(filename: str) -> str:
 
 
 def plan(method: str, headers: Headers, file: FileObject) -> Plan:
-    """What the request's conditions and range come to, in the order of RFC 9110, 13.2.2."""
+    """Evaluates the request's conditions and range, in the order of RFC 9110, 13.2.2."""
     whole = Plan(200, 0, file.bytes)
     tag = etag(file)
     if (matching := _list(headers, "if-match")) is not None:
@@ -78,17 +79,19 @@ def plan(method: str, headers: Headers, file: FileObject) -> Plan:
 
 
 def content_headers(file: FileObject) -> dict[str, str]:
-    """What every answer about the bytes of a file says of it, as far as headers can: it may be from elsewhere."""
+    """The headers of every response about a file's content. Values that a header cannot express are left out: the
+    metadata may come from another program.
+    """
     media_type = file.content_type if file.content_type and _MEDIA_TYPE(file.content_type) else None
     dated = {"Last-Modified": formatdate(file.created_at, usegmt=True)} if file.created_at < _YEAR_9999 else {}
     return dated | {
         "ETag": etag(file),
         "Accept-Ranges": "bytes",
-        # A file can be deleted at any time: caches may keep it, and have to ask.
+        # A file can be deleted at any time: caches may keep it, but must revalidate.
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.filename),
         "Content-Type": media_type or "application/octet-stream",
-        # An uploaded page must never run as one of this site.
+        # An uploaded page must never run with the origin of this site.
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
     }
@@ -97,10 +100,10 @@ def content_headers(file: FileObject) -> dict[str, str]:
 async def content_response(
     request: Request, store: AsyncFileStore, file: FileObject, *, redirect_seconds: int | None = None
 ) -> Response:
-    """The answer to GET or HEAD.
+    """The response to GET or HEAD.
 
-    Whole files are left to who can do it better, where there is one: to the storage, by a URL that it has signed, if
-    that is wanted (`redirect_seconds`); to a server that sends a local file by itself (`http.response.pathsend`).
+    Whole files are delegated where possible: to the storage, by a redirect to a signed URL, if that is configured
+    (`redirect_seconds`); or to a server that sends local files itself (`http.response.pathsend`).
     """
     how = plan(request.method, request.headers, file)
     if how.status == 412:
@@ -143,7 +146,7 @@ def _sends_paths(request: Request) -> bool:
 
 
 class _Path(Response):
-    """A local file, which the server sends by itself, without copying its bytes through this process's memory."""
+    """A local file, which the server sends itself, without copying its content through this process's memory."""
 
     def __init__(self, path: str, headers: dict[str, str]) -> None:
         super().__init__(headers=headers)
@@ -155,7 +158,7 @@ class _Path(Response):
 
 
 class _Streamed(Response):
-    """Bytes from a stream, which is closed when all are sent or the client has gone."""
+    """Bytes from a stream, which is closed when all are sent or the client has disconnected."""
 
     def __init__(self, reader: AsyncFileReader, size: int, status: int, headers: dict[str, str]) -> None:
         super().__init__(status_code=status, headers=headers)
@@ -199,19 +202,19 @@ def _range_applies(condition: str | None, tag: str, file: FileObject) -> bool:
 
 
 def _date(text: str | None) -> float | None:
-    """Unix seconds; None for what is no date, which is then as if it were not there."""
+    """Unix seconds; None for an invalid date, whose header is then ignored."""
     if not text:
         return None
     try:
         moment = parsedate_to_datetime(text)
-        # The form of asctime, which RFC 9110 has as well, names no zone: it is UTC, not the time of this machine.
+        # The asctime format, which RFC 9110 also allows, contains no zone: it is UTC, not local time.
         return (moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment).timestamp()
     except (ValueError, OverflowError):
         return None
 
 
 def _ranged(text: str, size: int) -> Plan | None:
-    """The one range asked for. None: send all, as for several ranges and what is no range of bytes."""
+    """The requested range. None: send the whole file, as for several ranges, or an invalid or non-byte range."""
     match = _RANGE(text)
     if match is None or not (match[1] or match[2]):
         return None

@@ -1,4 +1,4 @@
-"""How uploads end: by a claim that only the first can make, and that says what is to come of it."""
+"""How uploads end: by a claim that only the first caller can make, and that records the outcome."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ CANCELLED, COMPLETING, COMPLETED = "cancelled", "completing", "completed"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-    """How an upload ends, as somebody has claimed."""
+    """A claim on how an upload ends."""
 
     number: int
-    """0, or one more than the claim that it supersedes."""
+    """0, or one more than that of the claim which it supersedes."""
     state: str
     file_id: str | None = None
-    """The file that comes of it, or is about to."""
+    """The file that results from the upload, published or about to be."""
     wanted: str | None = None
-    """The fingerprint of what the client asked for."""
+    """The fingerprint of the client's request."""
 
     def sealed(self) -> End:
-        """The claim that nobody supersedes: the file is there."""
+        """The claim that cannot be superseded: the file exists."""
         return dataclasses.replace(self, number=self.number + 1, state=COMPLETED)
 
 
 class Ends:
-    """The claims on uploads, kept where the uploads are: an entry `file-X-end-0` for the upload `file-X`."""
+    """The claims on uploads, stored with the uploads: an entry `file-X-end-0` for the upload `file-X`."""
 
     def __init__(self, uploads: AsyncFileStore) -> None:
         self._uploads = uploads
 
     async def of(self, record: FileObject) -> End | None:
-        """How this upload ends: the highest claim counts. None if it goes on."""
+        """How this upload ends: the claim with the highest number counts. None if it has not ended."""
         end = None
         with contextlib.suppress(FileNotFound):
             while True:
@@ -49,7 +49,9 @@ class Ends:
         return end
 
     async def claim(self, record: FileObject, end: End, *, keep_seconds: int) -> bool:
-        """Whether this is how the upload ends: it is for the first who claims it, where the storage can tell."""
+        """Claim the end of an upload. Returns whether the claim counts: the first one does, where the storage refuses a
+        second entry with the same id.
+        """
         begun = await self._uploads.begin(
             end.state,
             purpose="upload_end",
@@ -69,7 +71,7 @@ class Ends:
 
 
 def is_end(entry_id: str) -> bool:
-    """Whether an entry of an upload is a claim on it; the others are its parts."""
+    """Whether an entry of an upload is a claim on its end; all others are its parts."""
     return "-end-" in entry_id
 
 

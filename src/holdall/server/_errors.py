@@ -1,7 +1,7 @@
-"""Every failure as the Files API tells it: a status, and the envelope of which all four members are always there.
+"""Errors in the format of the Files API: a status, and an envelope that always has all four members.
 
-What a response says is written here. The messages of holdall's own errors name paths and URLs of the storage: they are
-for the log of the operator, never for the client.
+The texts of responses are written here. The messages of holdall's own errors contain paths and URLs of the storage:
+they are for the operator's log, never for the client.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "not_found", "re
 _log = logging.getLogger("holdall.server")
 
 RETRY_AFTER_SECONDS = 1
-# What the SDK obeys in place of its own rule, which is to repeat every 5xx: the whole body would be sent again.
+# The SDK would retry every 5xx by default, which would send the whole body again; it obeys this header.
 _NO_RETRY = {"x-should-retry": "false"}
 _SHOWN_CHARACTERS = 140
 
 
 class APIError(Exception):
-    """A failure to be told to the client as it stands here."""
+    """An error that is sent to the client as it is."""
 
     def __init__(
         self,
@@ -60,29 +60,29 @@ class APIError(Exception):
 
 
 def error_response(error: APIError) -> Response:
-    """The envelope."""
+    """The response with the envelope."""
     kind = "server_error" if error.status >= 500 else "invalid_request_error"
     body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
     return Response(pydantic_core.to_json(body), error.status, headers=error.headers, media_type="application/json")
 
 
 def respond(request: Request, error: Exception) -> Response:
-    """The response to any exception. What the client cannot have caused is logged, with its traceback."""
+    """The response to any exception. Errors that the client cannot have caused are logged, with a traceback."""
     told = _translated(error, str(request.path_params.get("file_id", "")))
     if told.status >= 500:
-        # The path as a whole is the client's text; what stands in the log must stay on its line.
+        # The path is the client's text: %r escapes line breaks, so that it stays on one line of the log.
         _log.error("%s %r failed: %s", request.method, request.url.path, error, exc_info=_trace(error))
     return error_response(told)
 
 
 def not_found(what: str, given: str, param: str) -> APIError:
-    """The error for an id that is none, or of nothing: one cannot be told from the other."""
+    """The error for an id that is malformed or does not exist; clients cannot tell the two apart."""
     shown = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "…"
     return APIError(404, f"No such {what} object: {shown}", param=param)
 
 
 def _trace(error: Exception) -> Exception | None:
-    # A full disk or a storage that is away is explained by its message; the rest is for who mends the program.
+    # For a full disk or an unreachable storage, the message suffices; a traceback is for errors in the program.
     return None if isinstance(error, (APIError, StorageFull, StorageUnavailable)) else error
 
 
@@ -100,14 +100,14 @@ def _translated(error: Exception, file_id: str) -> APIError:
     return APIError(500, "The server had an error while processing your request.")
 
 
-def _of_the_store(error: HoldallError, file_id: str) -> APIError:  # noqa: PLR0911 - a table
+def _of_the_store(error: HoldallError, file_id: str) -> APIError:  # noqa: PLR0911 - one case for each error
     match error:
         case FileNotFound():
             return not_found("File", error.file_id or file_id, "id")
         case FileTooLarge():
             return APIError(413, "The file is larger than this server accepts.", param="file", code="file_too_large")
         case InvalidRequest() if error.backend is None:
-            # It is about an argument alone, and says what is wrong with it.
+            # It concerns only an argument, and explains the mistake.
             return APIError(400, str(error))
         case InvalidRequest():
             return _unavailable()  # the store was closed: the server is about to stop

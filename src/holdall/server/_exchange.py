@@ -1,4 +1,4 @@
-"""Watching requests go by: how long each takes, how many bytes come and go, and how it ends."""
+"""Observation of requests: the duration of each, the bytes in both directions, and how it ends."""
 
 from __future__ import annotations
 
@@ -28,46 +28,47 @@ _STOPPING = APIError(
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer, as far as they have come."""
+    """One request and its response so far."""
 
     scope: Scope
     started: float
     bytes_in: int = 0
-    """Of the request's body."""
+    """Bytes of the request body."""
     bytes_out: int = 0
-    """Of the answer's body."""
+    """Bytes of the response body."""
     status: int | None = None
-    """None until the answer begins."""
+    """None until the response begins."""
     complete: bool = False
-    """Whether all of the answer has been sent."""
+    """Whether the response has been sent completely."""
     aborted: bool = False
-    """Whether the client had gone before that, or the server gave up."""
+    """Whether the client disconnected, or the server gave up, before that."""
     seconds: float = 0.0
     request_id: str = ""
     _headers: Iterable[tuple[bytes, bytes]] = ()
 
     @property
     def route(self) -> str | None:
-        """The template of the path, such as `/v1/files/{file_id}`; None if it is no route of an API."""
-        # Since some version, `route` is as its router knows it, without the prefix; what it is here stands elsewhere.
+        """The template of the path, such as `/v1/files/{file_id}`; None if it matches no API route."""
+        # In newer versions of FastAPI, `route` is relative to its router, without the prefix; the full path is in this
+        # context.
         effective = self.scope.get("fastapi", {}).get("effective_route_context")
         return getattr(effective or self.scope.get("route"), "path_format", None)
 
     @property
     def tenant(self) -> str | None:
-        """Whose key the request has; None if nobody's."""
+        """The tenant of the request's key; None without a key."""
         tenant: str | None = self.scope.get(TENANT)
         return tenant
 
     def received(self, message: Message) -> None:
-        """Note what came from the client."""
+        """Record a message from the client."""
         if message["type"] == "http.request":
             self.bytes_in += len(message.get("body", b""))
         elif message["type"] == "http.disconnect" and not self.complete:
             self.aborted = True
 
     def begins(self, message: Message) -> Message:
-        """Note what is about to be sent, and say what is to be sent in its place."""
+        """Record a message that is about to be sent, and return the message to send in its place."""
         if message["type"] != "http.response.start":
             return message
         self.status = message["status"]
@@ -75,55 +76,56 @@ class Exchange:
         return {**message, "headers": self._headers}
 
     def sent(self, message: Message) -> None:
-        """Note what has been sent."""
+        """Record a message that has been sent."""
         if message["type"] == "http.response.body":
             self.bytes_out += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         elif message["type"] == "http.response.pathsend":
-            # The server sends the file by itself, and does not say when.
+            # The server sends the file itself, and does not report when it has done so.
             self.bytes_out += int(dict(self._headers).get(b"content-length", 0))
             self.complete = True
 
 
 class Observer(Protocol):
-    """Is told of every request, when it begins and when it has ended."""
+    """Called for every request, when it begins and when it has ended."""
 
     def begun(self, exchange: Exchange) -> None:
-        """Nothing of it has been read."""
+        """The request has begun; nothing of it has been read."""
 
     def ended(self, exchange: Exchange) -> None:
-        """Nothing more will be sent, for whatever reason."""
+        """The request has ended; nothing more will be sent."""
 
 
 class InProgress:
-    """Knows when no request is in progress."""
+    """Waits until no request is in progress."""
 
     def __init__(self) -> None:
         self._count = 0
         self._none: anyio.Event | None = None
 
     def begun(self, exchange: Exchange) -> None:
-        """One more."""
+        """Count a request that begins."""
         self._count += 1
 
     def ended(self, exchange: Exchange) -> None:
-        """One less."""
+        """Count a request that has ended."""
         self._count -= 1
         if not self._count and self._none is not None:
             self._none.set()
 
     async def wait_for_none(self) -> None:
-        """Return when all that have begun have ended."""
+        """Return once all requests that have begun have ended."""
         while self._count:
             self._none = anyio.Event()
             await self._none.wait()
 
 
 class Watch:
-    """ASGI middleware that tells observers of requests. Changes no byte of a body, and holds none back.
+    """ASGI middleware that notifies observers of requests. It changes and delays no body.
 
-    Every answer has the id of its request, in the header `x-request-id`. Whatever fails inside is answered here, so
-    that observers see every answer; so is a request that the server gives up because it stops.
+    Every response has the id of its request, in the header `x-request-id`. Exceptions of the application are turned
+    into responses here, so that observers see every response; so are requests that the server aborts because it is
+    stopping.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class Watch:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the specification of ASGI."""
+        """See the ASGI specification."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -162,7 +164,7 @@ class Watch:
         except anyio.get_cancelled_exc_class():
             if exchange.status is None:
                 exchange.aborted = True
-                # A client that reads nothing must not hold up a server that wants to end.
+                # A client that does not read must not prevent the server from stopping.
                 with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
                     await error_response(_STOPPING)(scope, receive_and_note, send_and_note)
             raise

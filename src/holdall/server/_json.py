@@ -1,4 +1,4 @@
-"""Bodies of JSON, read by hand: the framework would take one of any size into memory, before it asks who sent it."""
+"""JSON bodies, read without the framework, which would load a body of any size into memory before authentication."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def json_body(request: Request, model: type[M]) -> M:
-    """The body as this model. Raises `APIError` if it is too large or stops coming, and for what is wrong with it."""
+    """The body as this model. Raises `APIError` if it is too large or stops arriving, and validation errors."""
     text = bytearray()
     body = aiter(request.stream())
     while (chunk := await read_on(body)) is not None:
@@ -36,7 +36,7 @@ async def json_body(request: Request, model: type[M]) -> M:
 
 
 def described(model: type[BaseModel], **more: dict[str, Any]) -> dict[str, Any]:
-    """What OpenAPI is to say of a body that `json_body` reads; `more` is what it is to say of fields besides."""
+    """The OpenAPI description of a body that `json_body` reads; `more` is added to the schemas of its fields."""
     schema = model.model_json_schema()
     parts = schema.pop("$defs", {})
     for field, also in more.items():
@@ -46,7 +46,7 @@ def described(model: type[BaseModel], **more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(schema: Any, parts: dict[str, Any]) -> Any:
-    """The schema with its parts where they are used: in the document, it has no place of its own to refer to."""
+    """The schema with its references replaced by the definitions, which the document does not contain."""
     if isinstance(schema, list):
         return [_whole(item, parts) for item in schema]
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
 """API keys, each of which belongs to a tenant.
 
-Keys come from a variable, `alice:KEY,bob:KEY`, or from a file with a line for each, `alice:SHA256`, in which no key can
-be read. The file may be changed while the server runs.
+Keys come from an environment variable, `alice:KEY,bob:KEY`, or from a file with one line for each, `alice:SHA256`,
+which contains no key itself. The file may be changed while the server runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ __all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "Keys", "add_line", "check_ten
 KEYS_VARIABLE = "HOLDALL_API_KEYS"
 KEYS_FILE_VARIABLE = "HOLDALL_API_KEYS_FILE"
 
-# Safe as a directory, a part of a key, and the prefix of `holdall.wrappers.Prefixed`; the same in every case.
+# Safe as the name of a directory, in a key line, and as a prefix of `holdall.wrappers.Prefixed`; lower case only, for
+# case-insensitive storages.
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?").fullmatch
 _RULE = f"it must be 1 to 32 of a-z, 0-9 and, in between, '-', not beginning with {PREFIX!r}"
 _HASH = re.compile(r"[0-9a-fA-F]{64}").fullmatch
@@ -35,34 +36,34 @@ _Entries = tuple[tuple[bytes, str], ...]
 
 
 def check_tenant(name: str) -> str:
-    """The name, if it can be one. Raises `InvalidRequest`."""
+    """The name, if it is valid. Raises `InvalidRequest`."""
     if not _TENANT(name) or name.startswith(PREFIX):
         raise InvalidRequest(f"{name!r} cannot be a tenant: {_RULE}")
     return name
 
 
 def new_key(tenant: str) -> tuple[str, str]:
-    """A new key for a tenant, and the line that stands for it in a file of keys."""
+    """A new key for a tenant, and the line for it in a key file."""
     key = f"sk-{secrets.token_urlsafe(32)}"
     return key, f"{check_tenant(tenant)}:{_digest(key).hex()}"
 
 
 def add_line(path: str | os.PathLike[str], line: str) -> None:
-    """Add a line to a file of keys, which is made if it is absent. Of many who do so at once, none loses another's."""
-    # For its owner alone: no key can be read from it, but a line added to it lets somebody in.
+    """Add a line to a key file, which is created if it does not exist. Concurrent calls do not lose lines."""
+    # Readable only by its owner: the file reveals no key, but a line added to it gives access.
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with open(fd, "ab", buffering=0) as file:
-        # Of two, the second must see where the first has ended.
+        # Concurrent writers must take turns, since each looks at how the file ends.
         fcntl.flock(fd, fcntl.LOCK_EX)
         size = os.fstat(fd).st_size
         begin = b"" if not size or os.pread(fd, 1, size - 1) == b"\n" else b"\n"
         rest = begin + f"{line}\n".encode()
         try:
-            # On a full disk a part of it is written, and only the next call says why.
+            # On a full disk, a write may be partial, and only the next call fails.
             while rest:
                 rest = rest[file.write(rest) :]
         except BaseException:
-            # With half a line, no server would start.
+            # A server would not start with an incomplete line in the file.
             file.truncate(size)
             raise
 
@@ -71,10 +72,11 @@ class Keys:
     """API keys and the tenant of each. A tenant may have several."""
 
     def __init__(self, text: str | None = None, *, file: str | os.PathLike[str] | None = None) -> None:
-        """Keys of a variable's text, of a file, or of both. Raises `InvalidRequest` for what is none, naming no key.
+        """Keys from a variable's text, a file, or both. Raises `InvalidRequest` if they are malformed, without showing
+        a key.
 
-        The file is read again when it has changed. Then what is no line of keys is logged, and the keys stay those that
-        they were; a file that is gone has none.
+        The file is read again when it has changed. If it is malformed then, this is logged, and the previous keys stay
+        valid; if it has been deleted, it counts as empty.
         """
         self._fixed = tuple(_from_text(text)) if text else ()
         self._file = None if file is None else os.fspath(file)
@@ -86,18 +88,18 @@ class Keys:
 
     @classmethod
     def from_environment(cls) -> Keys | None:
-        """Those of `$HOLDALL_API_KEYS` and of the file `$HOLDALL_API_KEYS_FILE`; None if both are unset or empty."""
+        """The keys of `$HOLDALL_API_KEYS` and of the file `$HOLDALL_API_KEYS_FILE`; None if both are unset or empty."""
         text, file = os.environ.get(KEYS_VARIABLE), os.environ.get(KEYS_FILE_VARIABLE)
         return cls(text, file=file or None) if text or file else None
 
     def tenants(self) -> frozenset[str]:
-        """Those that have a key now."""
+        """The tenants that have a key now."""
         return frozenset(tenant for _, tenant in self._entries())
 
     def tenant_of(self, key: str) -> str | None:
-        """Whose key this is; None if nobody's. Takes as long for one as for any other."""
+        """The tenant of this key; None if it is unknown. Takes constant time."""
         given, found = _digest(key), None
-        # All of them, also after it is found; and of digests, whose bytes a client cannot choose.
+        # Compares with all of them, even after a match; and compares digests, whose bytes a client cannot choose.
         for digest, tenant in self._entries():
             if hmac.compare_digest(digest, given):
                 found = tenant
@@ -152,7 +154,7 @@ def _tenant(name: str, where: str) -> str:
     try:
         return check_tenant(name)
     except InvalidRequest:
-        # Without its text: in a line that is turned around it is the key.
+        # Without the text: if the two parts of a line are swapped, it is the key.
         raise InvalidRequest(f"the tenant in {where} cannot be one: {_RULE}") from None
 
 

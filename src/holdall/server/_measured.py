@@ -1,4 +1,4 @@
-"""The backend whose every call is timed."""
+"""A wrapper that times every call to the backend."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Note = Callable[[str, str, float, Exception | None], None]
 
 
 class Measured(Intercepting):
-    """Says of each call on the storage what it is for, what it was, how many seconds it took, and how it failed.
+    """Reports each call to the storage: the kind of store, the operation, how many seconds it took, and its error.
 
-    A listing is one call, from its first step to its last, without the time that its reader takes.
+    A listing counts as one call, from its first step to its last, without the time that its consumer takes.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Measured(Intercepting):
 
 
 def kind_of(error: Exception) -> str:
-    """The class of holdall's that this becomes on its way out: few of them, whatever the storage's client raises."""
+    """The name of the holdall class that this error becomes: a small set, whatever the storage's client raises."""
     if isinstance(error, HoldallError):
-        # One of a plugin's own counts as what it is a kind of.
+        # A plugin's own subclass counts as the holdall class that it is derived from.
         kinds = (kind for kind in type(error).__mro__ if kind.__module__ == HoldallError.__module__)
         return next(kinds).__name__
     return type(storage_error(error, "")).__name__ if isinstance(error, OSError) else StorageError.__name__

@@ -1,4 +1,4 @@
-"""What a server does, in numbers, for Prometheus. No label is of a tenant's, a file's or a client's making."""
+"""Metrics of a server for Prometheus. No label contains a value that a tenant or client can choose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["DIRECTORY_VARIABLE", "Metrics", "exposed", "registry_of"]
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""prometheus-client's own: set before it is imported, processes keep their numbers there, to be added up."""
+"""prometheus-client's own variable: if it is set before the import, processes keep their metrics in that directory, to
+be aggregated.
+"""
 
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _STORE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -32,13 +34,13 @@ _OTHER = "other"
 
 
 class Metrics:
-    """The numbers of a server, and of the storage below it: to be given to `create_app`.
+    """The metrics of a server and of its storage, to be passed to `create_app`.
 
-    Counted by method, route and status, never by who asks or for what: a client cannot make labels.
+    Labels are method, route and status, never a client or a file: clients cannot create labels.
     """
 
     def __init__(self) -> None:
-        # Not the library's global registry: an application that embeds this one has numbers of its own.
+        # Not the library's global registry: an application that embeds this server has its own metrics.
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
         histogram = partial(Histogram, registry=self._registry)
@@ -74,9 +76,9 @@ class Metrics:
         )
 
     def app(self) -> Any:
-        """An ASGI application that answers with the numbers, to be mounted where only those reach it who may read them.
+        """An ASGI application that serves the metrics. Mount it where only authorized clients can reach it.
 
-        In a process of several that have `$PROMETHEUS_MULTIPROC_DIR` in common, with those of all.
+        In one of several processes that share `$PROMETHEUS_MULTIPROC_DIR`, it serves the metrics of all of them.
         """
         directory = os.environ.get(DIRECTORY_VARIABLE)
         return make_asgi_app(registry_of(directory) if directory else self._registry)
@@ -87,11 +89,11 @@ class Metrics:
         return self._registry
 
     def begun(self, exchange: Exchange) -> None:
-        """A request has begun."""
+        """Count a request that begins."""
         self._in_progress.inc()
 
     def ended(self, exchange: Exchange) -> None:
-        """A request has ended."""
+        """Record a request that has ended."""
         self._in_progress.dec()
         method = exchange.scope["method"]
         labels = method if method in _METHODS else _OTHER, exchange.route or _OTHER
@@ -103,11 +105,11 @@ class Metrics:
             self._aborted.labels(*labels).inc()
 
     def measured(self, backend: Backend) -> Backend:
-        """The backend of a store of files, with each call on it counted."""
+        """The backend of a store, with each call to it measured."""
         return Measured(backend, self._note)
 
     def swept(self, swept: Swept) -> None:
-        """A store has been swept, or could not be."""
+        """Record a sweep of a store, whether it succeeded or failed."""
         self._sweeps.labels(swept.what, "failed" if swept.report is None else "done").inc()
         if swept.report is not None:
             self._removed.labels(swept.what, "expired").inc(len(swept.report.expired))
@@ -121,7 +123,7 @@ class Metrics:
 
 
 def registry_of(directory: str) -> CollectorRegistry:
-    """The sum of the numbers that processes keep in this directory."""
+    """The aggregated metrics that processes keep in this directory."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
     return registry
@@ -129,7 +131,8 @@ def registry_of(directory: str) -> CollectorRegistry:
 
 @contextlib.contextmanager
 def exposed(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Answer on a listener of their own, whatever the path, until this is left; the port. Port 0 is any that is free.
+    """Serve the metrics on a separate port, at any path, until the context is exited. Yields the port; port 0 means any
+    free one.
 
     In a thread, so that they can be read while the server is busy.
     """

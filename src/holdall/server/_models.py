@@ -1,4 +1,4 @@
-"""What the Files API answers, for the OpenAPI document; and how a stored file is written in it."""
+"""Response bodies of the Files API, for the OpenAPI document, and the conversion of stored files to them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INPUT_PURPOSES = (
     FilePurpose.USER_DATA,
     FilePurpose.EVALS,
 )
-"""Those a client may give; the others are for files that a service made."""
+"""The purposes that a client may give; the others are for files that a service creates."""
 
 
 class File(BaseModel):
@@ -57,7 +57,7 @@ class FileList(BaseModel):
 
 
 class Deleted(BaseModel):
-    """A file that is gone."""
+    """A deleted file."""
 
     id: str
     object: Literal["file"]
@@ -74,7 +74,7 @@ class UploadPart(BaseModel):
 
 
 class Upload(BaseModel):
-    """A file that comes in parts. Once it is completed, `file` is what came of it."""
+    """A file that is uploaded in parts. Once it is completed, `file` is the resulting file."""
 
     id: str
     object: Literal["upload"]
@@ -88,7 +88,7 @@ class Upload(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong. All four members are always there."""
+    """The error. All four members are always present."""
 
     message: str
     type: str
@@ -97,15 +97,15 @@ class Problem(BaseModel):
 
 
 class Envelope(BaseModel):
-    """The body of every answer that is an error."""
+    """The body of every error response."""
 
     error: Problem
 
 
 def file_body(file: FileObject) -> dict[str, Any]:
-    """A file as the API writes it: its fields and no others, since clients compiled from its description refuse them.
+    """A file as the API represents it: its documented fields only, since clients with generated code reject others.
 
-    Whatever is stored is whole and usable, so its status is the last one: the SDK waits for that.
+    A stored file is complete and usable, so its status is the final one, for which the SDK waits.
     """
     return {
         "id": file.id,
@@ -121,7 +121,7 @@ def file_body(file: FileObject) -> dict[str, Any]:
 
 
 def page_body(page: FilePage) -> dict[str, builtins.object]:
-    """A page of a listing as the API writes it."""
+    """A page of a listing as the API represents it."""
     return {
         "object": "list",
         "data": [file_body(file) for file in page.data],

@@ -8,8 +8,8 @@
 ...         else:
 ...             value = await part.text()
 
-Nothing is held but what one read of the connection brought. What is left of a part is skipped when the next is asked
-for. Leaving the loop by its end means that the body was whole.
+Only the data of one read from the connection is in memory. The unread rest of a part is skipped when the next one is
+requested. If the loop ends normally, the body was complete.
 """
 
 from __future__ import annotations
@@ -30,35 +30,37 @@ from holdall.server._errors import APIError
 __all__ = ["FormData", "Part", "described_form", "read_on"]
 
 IDLE_SECONDS = 120.0
-"""How long a client may send nothing in the middle of a body."""
+"""How long a client may pause in the middle of a body."""
 _MOST_PARTS = 64
 _MOST_FIELD_BYTES = 64 * 1024
-# A name of 4096 characters, none of them ASCII, with what stands around it.
+# Enough for a name of 4096 non-ASCII characters, and the rest of the header.
 _MOST_HEADER_BYTES = 32 * 1024
 _MOST_TRAILING_BYTES = 64 * 1024
 _PARAMETER = re.compile(rb';\s*([\w!#$&+.^`|~*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)', re.DOTALL)
-# RFC 8187: a character set, perhaps a language, and the text. Of the sets, every client has this one.
+# RFC 8187: a character set, an optional language, and the text. Every client supports UTF-8.
 _EXTENDED = re.compile(rb"utf-8'[^']*'(.*)", re.DOTALL | re.IGNORECASE).fullmatch
 _ESCAPED = re.compile(rb'\\(["\\])')
-# What browsers and httpx write for the three bytes that a quoted name cannot hold.
+# How browsers and httpx escape the three characters that a quoted name cannot contain.
 _BROWSERS = {b"%22": b'"', b"%0D": b"\r", b"%0A": b"\n"}
 _END = object()
 _PART_END = object()
 
 
 def described_form(required: list[str], properties: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The form in the OpenAPI document. By hand, since it is parsed by hand; `more` is said of its fields together."""
+    """The form in the OpenAPI document, which cannot be derived since the form is parsed manually; `more` is added to
+    its schema.
+    """
     schema = {"type": "object", "required": required, "properties": properties, **more}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 class Part:
-    """One part of a form. Iterating it yields its bytes as they arrive."""
+    """One part of a form. Iterating over it yields its data as it arrives."""
 
     def __init__(self, form: FormData) -> None:
         self.name = ""
         self.filename: str | None = None
-        """As the client wrote it; None if the part is a plain field."""
+        """Verbatim; None if the part is a plain field."""
         self.content_type: str | None = None
         self._form = form
         self._ended = False
@@ -85,7 +87,7 @@ class Part:
         return _decoded(bytes(value), self.name)
 
     async def skip(self) -> None:
-        """Pass over what is left, at most 64 KiB of it."""
+        """Read and drop the rest of the part, at most 64 KiB."""
         size = 0
         async for chunk in self:
             size += len(chunk)
@@ -94,11 +96,11 @@ class Part:
 
 
 class FormData:
-    """The parts of a body, in its order. For one task at a time."""
+    """The parts of a body, in order. For one task at a time."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
-        """A form with this Content-Type header. Raises `APIError` if it is none, and while it is read if it is broken
-        or ends early.
+        """A form with this Content-Type header. Raises `APIError` if the body is not a form; so does reading it, if the
+        body is malformed or ends early.
         """
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
@@ -132,7 +134,7 @@ class FormData:
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """The form that is a request's body."""
+        """The form in a request's body."""
         return cls(request.headers.get("content-type", ""), request.stream())
 
     def __aiter__(self) -> Self:
@@ -149,7 +151,7 @@ class FormData:
         return part
 
     async def next_event(self) -> Any:
-        """A part that begins, bytes of it, its end, or the end of the body."""
+        """The beginning of a part, data of it, its end, or the end of the body."""
         while not self._events:
             await self._feed()
         return self._events.popleft()
@@ -191,8 +193,8 @@ class FormData:
         if self._headers.get(b"content-transfer-encoding", b"binary").lower() not in {b"binary", b"8bit", b"7bit"}:
             raise APIError(400, "A part of the multipart body has a Content-Transfer-Encoding; send its bytes as is.")
         part.name = _decoded(parameters[b"name"], "name")
-        # RFC 7578 has no use for the extended form in forms, but .NET's clients send it: beside a plain one that is the
-        # same name by RFC 2047, which nobody else decodes.
+        # RFC 7578 does not allow the extended form, but .NET's clients send it, in addition to a plain one that
+        # contains the same name encoded by RFC 2047, which other clients do not use.
         if extended := _EXTENDED(parameters.get(b"filename*", b"")):
             part.filename = _decoded(unquote_to_bytes(extended[1]), part.name)
         elif b"filename" in parameters:
@@ -208,7 +210,7 @@ class FormData:
 
 
 async def read_on(body: AsyncIterator[bytes]) -> bytes | None:
-    """What comes next of a body; None at its end. A client that sends nothing for too long is given up."""
+    """The next chunk of a body; None at its end. Raises `APIError` if the client sends nothing for too long."""
     with anyio.move_on_after(IDLE_SECONDS):
         return await anext(body, None)
     raise APIError(408, "The body stopped coming; send it again.")

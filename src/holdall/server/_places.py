@@ -1,4 +1,4 @@
-"""Where the uploads of a store are kept until they are whole: beside its files, and among none of them."""
+"""Where incomplete uploads to a store are kept: next to its files, but separate from them."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from holdall.wrappers._base import Wrapper
 __all__ = ["Kept", "Places", "clock_of", "entries", "ids_that_begin", "inside", "uploads_backend", "uploads_of"]
 
 FOLDER = ".uploads"
-# No tenant's name can begin like this, so none reads another's uploads as its files.
+# No tenant's name can begin like this, so no tenant can read another's uploads as its files.
 PREFIX = "file-uploads"
 DEFAULT_MOST_OPEN = 64
 
 
 class Kept(Wrapper):
-    """One storage under several stores: none of them closes it."""
+    """A storage that several stores share: none of them closes it."""
 
     def close(self) -> None:
-        """Left to whoever opened it."""
+        """Does nothing: whoever opened the storage closes it."""
 
 
 def inside(store: AsyncFileStore) -> FileStore:
-    """The store that an asynchronous one awaits."""
-    return store._store  # noqa: SLF001 - of the same house
+    """The synchronous store inside an asynchronous one."""
+    return store._store  # noqa: SLF001 - a class of this package
 
 
 def clock_of(store: FileStore) -> Callable[[], float]:
-    """The clock by which the files of a store expire."""
-    return store._clock  # noqa: SLF001 - of the same house
+    """The clock that decides when the files of a store expire."""
+    return store._clock  # noqa: SLF001 - a class of this package
 
 
 def uploads_backend(backend: Backend, url: StoreURL | None) -> Backend:
-    """Where to keep the uploads of a store on `backend`, which is what `url` opens, as far as it has one.
+    """Where to keep the uploads to a store on `backend`, which `url`, if given, opens.
 
-    Below the URL, where that is a location of its own; everywhere else in a part of the same storage, that no store
-    sees. To be closed; `backend` stays open.
+    Below the URL, if that is a separate location; otherwise in a part of the same storage that no store sees. The
+    caller closes the result; `backend` stays open.
     """
     if isinstance(backend, Measured):
         return backend.beside(uploads_backend(backend.inner, url), "uploads")
@@ -61,16 +61,16 @@ def uploads_backend(backend: Backend, url: StoreURL | None) -> Backend:
 
 
 def uploads_of(files: FileStore) -> Backend:
-    """The same for a store as the server has it; what a quota counts is counted. Closing it twice does no harm."""
+    """The same for a store of the server; with a quota, the backend that counts. Closing it twice does no harm."""
     metered = files.backend.uploads if isinstance(files.backend, Metered) else None
     return metered or uploads_backend(files.backend, files.url)
 
 
 def _below(backend: Backend, url: StoreURL | None) -> StoreURL | None:
-    """The URL for the uploads of a store; None if there is no such place."""
+    """The URL for the uploads to a store; None if there is no such location."""
     while isinstance(backend, (Kept, Measured, Metered)):
         backend = backend.inner
-    # Anything else around the storage, say one that encrypts, must be around the uploads, too.
+    # Any other wrapper, for example one that encrypts, must also wrap the uploads.
     if url is None or type(backend) is not registry.load(url.scheme):
         return None
     if url.scheme == "memory":
@@ -79,7 +79,7 @@ def _below(backend: Backend, url: StoreURL | None) -> StoreURL | None:
 
 
 class _Opened:
-    """A store that was opened for uploads, and how many requests use it."""
+    """A store that was opened for uploads, and the number of requests that use it."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
@@ -88,7 +88,7 @@ class _Opened:
 
 
 class Places:
-    """For each store of files, the store of its uploads, opened with the first one, and not too many of them open."""
+    """The stores of uploads, one for each store of files, opened on first use. Limits how many of them are open."""
 
     def __init__(self, most_open: int = DEFAULT_MOST_OPEN) -> None:
         self._most_open = most_open
@@ -97,7 +97,7 @@ class Places:
 
     @contextlib.asynccontextmanager
     async def lease(self, files: AsyncFileStore) -> AsyncIterator[AsyncFileStore]:
-        """The store of the uploads to `files`, which stays open at least until this is left."""
+        """The store of the uploads to `files`, which stays open at least until the context is exited."""
         store = inside(files)
         below = None if isinstance(store.backend, Metered) else _below(store.backend, store.url)
         if below is None:
@@ -106,7 +106,7 @@ class Places:
             yield self._within[files]
             return
         entry = self._opened.pop(below, None) or _Opened()
-        self._opened[below] = entry  # the last one is the one used last
+        self._opened[below] = entry  # the most recently used entry is last
         entry.users += 1
         try:
             async with entry.lock:
@@ -118,7 +118,7 @@ class Places:
             await self._close(self._most_open)
 
     async def close(self) -> None:
-        """Close what was opened; the stores of the files stay as they are."""
+        """Close the stores of uploads; the stores of files stay open."""
         await self._close(0)
 
     async def _close(self, most: int) -> None:
@@ -126,7 +126,7 @@ class Places:
             for url, entry in list(self._opened.items()):
                 if len(self._opened) <= most:
                     return
-                # While another was being closed, this one may have been taken, or have made room for a new one.
+                # While another one was being closed, this one may have been taken into use, or closed and opened again.
                 if self._opened.get(url) is entry and not entry.users:
                     del self._opened[url]
                     if entry.store is not None:
@@ -134,13 +134,13 @@ class Places:
 
 
 def _store_on(backend: Backend, files: FileStore) -> AsyncFileStore:
-    # Errors name the store by its URL; if it has none of its own, by that of the files.
+    # Errors name the store by its URL; if it has none, by that of the files.
     url = _below(files.backend, files.url) or files.url
     return AsyncFileStore(FileStore(backend, url=url, clock=clock_of(files)))
 
 
 async def entries(store: AsyncFileStore, file_ids: Sequence[str]) -> dict[str, FileObject]:
-    """What is known about these entries, all asked for at once; absent ones are left out."""
+    """The metadata of these entries, read together; absent ones are left out."""
     read = inside(store)
 
     def found() -> dict[str, FileObject]:
@@ -154,7 +154,7 @@ async def entries(store: AsyncFileStore, file_ids: Sequence[str]) -> dict[str, F
 
 
 async def ids_that_begin(store: AsyncFileStore, start: str) -> list[str]:
-    """All ids with this start, which must end with a `-`, also of what has expired."""
+    """All ids with this prefix, which must end with a `-`, including expired ones."""
     backend = inside(store).backend
 
     def found() -> list[str]:

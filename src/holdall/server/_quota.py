@@ -1,10 +1,10 @@
-"""What a tenant may keep, by bytes and by count, enforced while the bytes come in.
+"""Quotas of tenants, in bytes and files, enforced while data arrives.
 
-Exact among the uploads of one process, however many run at once. What other processes store or delete is seen when the
-files are counted anew: when a quota seems to be used up, and otherwise now and then, so that counting takes about a
-hundredth of the time. In between, each of several processes can admit up to the quota.
+Exact across the uploads of one process, however many run at once. Changes by other processes are seen when the files
+are recounted: when a quota seems to be used up, and otherwise periodically, such that counting takes about a hundredth
+of the time. In between, each of several processes can admit up to the quota.
 
-The parts of uploads count with their bytes, until the upload is completed: its file then takes their place.
+The parts of an upload count with their bytes until the upload is completed; then its file counts instead.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _RECOUNT_COST = 100
 
 
 class QuotaExceeded(StorageFull):
-    """The tenant has as much as it may. Nothing was stored."""
+    """The tenant's quota is used up. Nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The most a tenant may keep; None: no bound. Files that have expired count until they are swept."""
+    """The most that a tenant may store; None: unlimited. Expired files count until they are swept."""
 
     max_bytes: int | None = None
     max_files: int | None = None
 
 
 class _Size(NamedTuple):
-    """What an entry counts: one file, or none if it is a part of an upload."""
+    """How much an entry counts: as one file, or as none if it is a part of an upload."""
 
     bytes: int
     files: int
 
 
 class Ledger:
-    """What one tenant keeps, and what its uploads in progress have taken. Safe to use from many threads."""
+    """What one tenant has stored, and what its uploads in progress have reserved. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -60,28 +60,30 @@ class Ledger:
         self._bytes = 0
         self._files = 0
         self._pending: dict[str, _Size] = {}
-        # Files whose bytes are there in parts already, which count until they are removed: the parts, and how much of
-        # the file counts twice, if it is stored.
+        # Files that are being assembled from parts. The parts count until they are removed; the value is how much of
+        # the file would count twice, if it is stored.
         self._covered: dict[str, int] = {}
         self._covering: dict[str, frozenset[str]] = {}
-        # While files are counted: those that came, with their size, and those that went.
+        # During a recount: entries added since it began, with their size, and entries removed.
         self._came: dict[str, _Size] | None = None
         self._went: set[str] = set()
         self._counted_at: float | None = None
         self._cost = 0.0
 
     def begin(self, file_id: str, meter: Metered, *, files: int = 1) -> None:
-        """Note that an upload begins. Raises `QuotaExceeded`."""
+        """Reserve room for an upload that begins. Raises `QuotaExceeded`."""
         if self._is_due(_RECOUNT_SECONDS):
             self._count(meter, wait=self._counted_at is None)
         self._admit(file_id, _Size(0, files), meter)
 
     def add(self, file_id: str, size: int, meter: Metered) -> None:
-        """Note bytes of an upload, before they are written. Raises `QuotaExceeded`; the upload has ended then."""
+        """Reserve bytes for an upload, before they are written. Raises `QuotaExceeded`, after which the upload has no
+        reservation.
+        """
         self._admit(file_id, _Size(size, 0), meter)
 
     def end(self, file_id: str, *, stored: bool) -> None:
-        """Note that an upload has ended. A second time does nothing."""
+        """Record that an upload has ended. A second call does nothing."""
         with self._lock:
             size = self._pending.pop(file_id, None)
             if stored and size is not None:
@@ -93,7 +95,7 @@ class Ledger:
                     self._came[file_id] = size
 
     def remove(self, file_id: str, size: int | None, *, files: int = 1) -> None:
-        """Note that a file is gone. None: nobody knows how large it was."""
+        """Record that a file was removed; with size None, its size is unknown."""
         with self._lock:
             self._files = max(0, self._files - files)
             self._bytes = max(0, self._bytes - (size or 0))
@@ -107,7 +109,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def covering(self, file_id: str, parts: Iterable[str]) -> Iterator[None]:
-        """As long as this lasts, the bytes of a file are not counted, but for those whose part is removed."""
+        """Within this context, the bytes of a file do not count, except those whose part has been removed."""
         with self._lock:
             self._covered[file_id] = 0
             self._covering[file_id] = frozenset(parts)
@@ -120,7 +122,7 @@ class Ledger:
     def _admit(self, file_id: str, size: _Size, meter: Metered) -> None:
         if self._take(file_id, size, meter.quota):
             return
-        # Perhaps somebody else made room.
+        # Another process may have freed some room.
         if self._is_due(_RECOUNT_FULL_SECONDS):
             self._count(meter, wait=True)
         if self._take(file_id, size, meter.quota, last=True):
@@ -128,7 +130,7 @@ class Ledger:
         raise QuotaExceeded("cannot create: the quota of this tenant is used up; delete files, or raise the quota")
 
     def _take(self, file_id: str, size: _Size, quota: Quota, *, last: bool = False) -> bool:
-        """Whether there was room. If not, the `last` time, the upload has no more of it: nothing will come of it."""
+        """Whether there was room. If not and `last` is set, releases the upload's reservation, because it will fail."""
         with self._lock:
             free = file_id in self._covered
             files = self._files + size.files + sum(pending.files for pending in self._pending.values())
@@ -138,7 +140,8 @@ class Ledger:
             too_much = quota.max_bytes is not None and total > quota.max_bytes and not free
             if too_many or too_much:
                 if last:
-                    # At once: of two that share what is left, the second would be refused for the sake of the first.
+                    # Released at once: otherwise, of two uploads that share the remaining room, the second would be
+                    # refused because of the first.
                     self._pending.pop(file_id, None)
                 return False
             before = self._pending.get(file_id, _Size(0, 0))
@@ -152,7 +155,7 @@ class Ledger:
             return self._clock() - self._counted_at >= max(least, self._cost * _RECOUNT_COST)
 
     def _count(self, meter: Metered, *, wait: bool) -> None:
-        """Count what is stored, exactly, whatever this process stores and deletes meanwhile."""
+        """Count what is stored, exactly, even while this process stores and deletes."""
         if not self._counting.acquire(blocking=wait):
             return
         try:
@@ -181,9 +184,10 @@ class Ledger:
 
 
 class Metered(Wrapper):
-    """Lets in what the quota has room for, and keeps the ledger.
+    """Enforces the quota and updates the ledger.
 
-    `uploads` is where the parts of uploads are kept: the attribute of that name has room for as many bytes as are left.
+    If `uploads` is given, it is the backend for the parts of uploads; the attribute of that name counts the parts'
+    bytes against the same quota.
     """
 
     def __init__(self, inner: Backend, ledger: Ledger, quota: Quota, uploads: Backend | None = None) -> None:
@@ -203,7 +207,7 @@ class Metered(Wrapper):
         self.ledger.remove(file_id, size)
 
     def sizes(self) -> dict[str, _Size]:
-        """What there is now, by id."""
+        """The current entries, by id."""
         found = {file_id: _Size(size or 0, 1) for file_id, size in _sizes(self.inner)}
         if self.uploads is not None:
             found |= {file_id: _Size(size or 0, 0) for file_id, size in _sizes(self.uploads.inner)}
@@ -219,7 +223,7 @@ class Metered(Wrapper):
 
 
 class _Parts(Wrapper):
-    """The parts of uploads, which count as bytes, not as files."""
+    """The parts of uploads, which count as bytes but not as files."""
 
     def __init__(self, inner: Backend, owner: Metered) -> None:
         super().__init__(inner)
@@ -235,7 +239,7 @@ class _Parts(Wrapper):
 
 
 def covering(backend: Backend, file_id: str, parts: Iterable[str]) -> contextlib.AbstractContextManager[None]:
-    """While this lasts, a file is made of these parts; it does not count itself before they are removed."""
+    """A context within which a file is assembled from these parts; it does not count itself until they are removed."""
     return backend.ledger.covering(file_id, parts) if isinstance(backend, Metered) else contextlib.nullcontext()
 
 
@@ -269,7 +273,7 @@ class _MeteredFile(StagedFile):
 
 def _sizes(backend: Backend) -> Iterator[tuple[str, int | None]]:
     for file_id, meta in backend.read_metas(backend.list_ids()):
-        with contextlib.suppress(FileNotFound):  # of another store in the same storage
+        with contextlib.suppress(FileNotFound):  # belongs to another store in the same storage
             yield file_id, _size(file_id, meta)
 
 

@@ -1,4 +1,4 @@
-"""From a form to a stored file: the fields before or after the bytes, the bytes straight into the store."""
+"""From a form to a stored file: fields may precede or follow the data, and the data is streamed into the store."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from holdall.server._multipart import FormData, Part
 __all__ = ["ExpiresAfter", "check_length", "expiry_of", "gathered", "purpose_of", "receive_file", "too_large"]
 
 BATCH_SECONDS = 30 * 24 * 3600
-"""How long a file for a batch is kept unless its uploader says otherwise; all others are kept for ever."""
-# What boundaries, headers and fields of a form add to the file.
+"""How long a file for a batch is kept by default; all others do not expire."""
+# An allowance for the boundaries, headers and fields of the form.
 _FORM_BYTES = 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}").fullmatch
-# Also with a point in place of the brackets, as some clients write it: not the API's form, but to be told so.
+# Also matches a dot instead of brackets, as some clients send it: this is not the API's format, and gets an error.
 _MEMBER = re.compile(r"expires_after(?:\[(.*)\]|.+)", re.DOTALL).fullmatch
 
 
 class ExpiresAfter(BaseModel):
-    """When the file is to go: so many seconds after it was created."""
+    """When the file expires: in seconds after its creation."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class ExpiresAfter(BaseModel):
 
 
 async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
-    """Store the file of a form, as it arrives; nothing is stored unless all of the body has come and is right."""
+    """Store the file of a form as it arrives. Nothing is stored unless the body is complete and valid."""
     check_length(request, store.max_bytes, "file")
     fields: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
@@ -55,7 +55,8 @@ async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
                     raise APIError(400, "The form has this field more than once.", param=part.name)
                 fields[part.name] = await part.text()
                 if part.name == "purpose":
-                    # Before the bytes, if it stands there: nobody is to send gigabytes to learn of a typing error.
+                    # Checked before the data arrives, if the field comes first, so that nobody sends gigabytes to learn
+                    # of a typo.
                     purpose_of(fields["purpose"])
         if incoming is None:
             raise APIError(400, "Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
@@ -64,7 +65,7 @@ async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
 
 
 def purpose_of(text: Any) -> FilePurpose:
-    """The purpose that a client gave. Those of files that a service makes are not for clients to give."""
+    """The purpose that a client gave. Purposes of files that a service creates are refused."""
     if text is None:
         raise APIError(
             400, "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
@@ -84,7 +85,7 @@ def expiry_of(given: ExpiresAfter | None, purpose: FilePurpose) -> int | None:
 
 def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
     whole = fields.get("expires_after")
-    # With those that it has not: who sent one believes that the file expires.
+    # Unknown members are included, to be refused: a client that sends one expects the file to expire.
     named = [found for found in map(_MEMBER, fields) if found]
     if whole is None and not named:
         return expiry_of(None, purpose)
@@ -110,20 +111,20 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
 
 
 def check_length(request: Request, most: int, param: str) -> None:
-    """Refuse a body that says it is too large before any of it is read; one that says nothing is counted."""
+    """Refuse a body whose declared length is too large. A body without a length is limited while it is read."""
     length = request.headers.get("content-length", "")
-    # More than 18 digits are too many for any file, and many more are no number that Python would read.
+    # No file has a size of more than 18 digits, and Python refuses to parse very long numbers.
     if length.isdecimal() and (len(length) > 18 or int(length) > most + _FORM_BYTES):
         raise too_large(param)
 
 
 def too_large(param: str) -> APIError:
-    """The error for bytes that are over the limit."""
+    """The error for data that exceeds the limit."""
     return APIError(413, "The file is larger than this server accepts.", param=param, code="file_too_large")
 
 
 async def gathered(part: Part) -> AsyncIterator[bytearray]:
-    """The bytes of a part as they come, not too few of them at once. Each piece is overwritten by the next."""
+    """The data of a part as it arrives, combined into larger pieces. Each piece is overwritten by the next."""
     waiting = bytearray()
     async for chunk in part:
         waiting += chunk
@@ -135,7 +136,7 @@ async def gathered(part: Part) -> AsyncIterator[bytearray]:
 
 
 class _Incoming:
-    """The bytes of one file. Few of them are stored in one call when all are there; many as they come."""
+    """The data of one file. A small file is stored in one call when it is complete; a large one is streamed."""
 
     def __init__(self, store: AsyncFileStore, part: Part, stack: contextlib.AsyncExitStack) -> None:
         if not part.filename:
@@ -168,7 +169,7 @@ class _Incoming:
 
     async def _write(self) -> None:
         if self._upload is None:
-            # The purpose may stand behind the bytes: the one said here is replaced when they have come.
+            # The purpose may follow the data: this one is replaced by `finish`.
             begun = await self._store.begin(
                 self._filename, purpose=FilePurpose.USER_DATA, content_type=self._content_type
             )

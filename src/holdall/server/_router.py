@@ -87,12 +87,12 @@ def create_router(
         "/files/{file_id}/content", download_file, methods=["GET"], response_class=Response, responses=_CONTENT
     )
     router.add_api_route("/files/{file_id}/content", download_file, methods=["HEAD"], include_in_schema=False)
-    # Not to be redirected by the application: no client can be relied on to send a form a second time, nor a proxy to
-    # let the application know the address that it was asked at.
+    # No redirect by the application: not all clients send a form again, and the application may not know its public
+    # address behind a proxy.
     for path in ("/files/", "/uploads/"):
         router.add_api_route(path, no_url, methods=_METHODS, include_in_schema=False)
-    # An id with a slash in it is none, however it is encoded; to be told by us, not by the application.
-    # Not for HEAD, which `/files/{file_id}` has not: a file that is there would be told to be missing.
+    # An id cannot contain a slash, however it is encoded; this router must respond, not the application. Not for HEAD,
+    # which `/files/{file_id}` does not support: an existing file would be reported as missing.
     router.add_api_route("/files/{file_id:path}", no_file, methods=["GET", "DELETE"], include_in_schema=False)
     add_upload_routes(router, max_upload_bytes)
     tell_methods(router.routes)
@@ -100,12 +100,12 @@ def create_router(
 
 
 def store_of(request: Request) -> AsyncFileStore:
-    """The store of whoever sent this request."""
+    """The store of the client that sent this request."""
     return serving(request).store
 
 
 async def create_file(request: Request) -> Response:
-    """Upload a file. Its bytes go to the storage as they arrive; the fields may stand before or after them."""
+    """Upload a file. Its data is streamed to the storage; the fields may precede or follow it."""
     return json_response(file_body(await receive_file(request, store_of(request))))
 
 
@@ -129,7 +129,7 @@ async def list_files(
 
 
 async def retrieve_file(request: Request, file_id: str) -> Response:
-    """What is known about a file."""
+    """The metadata of a file."""
     return json_response(file_body(await store_of(request).get(file_id)))
 
 
@@ -140,19 +140,19 @@ async def delete_file(request: Request, file_id: str) -> Response:
 
 
 async def download_file(request: Request, file_id: str) -> Response:
-    """The bytes of a file: all of them, or one range."""
+    """The content of a file: all of it, or one range."""
     store = store_of(request)
     file = await store.get(file_id)
     return await content_response(request, store, file, redirect_seconds=serving(request).redirect_seconds)
 
 
 async def no_url(request: Request) -> Response:
-    """The path of a collection with a slash at its end, which is another path."""
+    """The path of a collection with a trailing slash, which is a different path."""
     raise APIError(404, f"Invalid URL ({request.method} {request.url.path})")
 
 
 async def no_file(file_id: str) -> Response:
-    """Whatever has a slash in it is no id."""
+    """An id that contains a slash is invalid."""
     raise not_found("File", file_id, "id")
 
 

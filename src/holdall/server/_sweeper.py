@@ -1,7 +1,7 @@
-"""Removing, now and then, what nobody needs: expired files, and leftovers of uploads that died.
+"""Periodic removal of expired files and of leftovers of interrupted uploads.
 
-Any number of workers and hosts may do so at once: a file that has expired is removed by whoever is first, and a
-leftover is taken only when it has not changed for longer than any upload rests.
+Any number of workers and hosts may do this at once: an expired file is removed by the first of them, and a leftover
+only once it has been unchanged for longer than any upload pauses.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport
 __all__ = ["DEFAULT_SWEEP_SECONDS", "Sweepable", "Sweeper", "Swept"]
 
 DEFAULT_SWEEP_SECONDS = 600.0
-# A sweep reads the metadata of every file: of a large store it must not become the main work of the storage.
+# A sweep reads the metadata of every file, which must not become the main load of a large store.
 _COST = 100
 
 _log = logging.getLogger("holdall.server")
 
 
 class Sweepable(Protocol):
-    """The stores of all tenants, for upkeep."""
+    """The stores of all tenants, for maintenance."""
 
     def tenants(self) -> list[str | None]:
-        """All there are now."""
+        """All current tenants."""
 
     def apart(self, tenant: str | None) -> contextlib.AbstractAsyncContextManager[AsyncFileStore]:
-        """The store of a tenant, open only as long as this lasts."""
+        """The store of a tenant, open only within the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What came of sweeping one store."""
+    """The result of sweeping one store."""
 
     what: str
-    """Which kind of store: a key of what the `Sweeper` was given."""
+    """The kind of store: a key of the mapping given to the `Sweeper`."""
     report: SweepReport | None
     """None if it failed."""
 
 
 class Sweeper:
-    """Sweeps the stores of all tenants again and again, one after another, each by itself: one that fails is logged
-    when that begins and when it ends, and keeps no other from its turn.
+    """Sweeps the stores of all tenants repeatedly, one after another. A failure of one does not affect the others, and
+    is logged when it begins and when it is over.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Sweeper:
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`stores` by what they hold, in words. A round begins about every `every` seconds, at times that differ from
-        process to process; later where it takes long, so that sweeping takes at most a hundredth of the time.
-        `older_than` is that of `FileStore.sweep`. `pause`, `chance` and `clock` are for tests.
+        """`stores` maps a kind of store, in words, to the stores. A round begins about every `every` seconds, with
+        jitter; less often if it takes long, so that sweeping takes at most a hundredth of the time. `older_than` is
+        that of `FileStore.sweep`. `pause`, `chance` and `clock` are for tests.
         """
         self._stores = stores
         self._every = every
@@ -79,9 +79,9 @@ class Sweeper:
         self._failing: dict[tuple[str, str | None], type[Exception]] = {}
 
     async def run(self) -> None:
-        """Sweep until cancelled, which also ends a sweep that is under way.
+        """Sweep until cancelled, which also ends a running sweep.
 
-        Not at once: a server that is started again and again has more urgent things to do.
+        The first sweep is delayed: a server that restarts repeatedly should not sweep each time.
         """
         await self._pause(self._every * (0.1 + 0.9 * self._chance()))
         while True:
@@ -101,7 +101,7 @@ class Sweeper:
         try:
             async with stores.apart(tenant) as store:
                 report = await store.sweep(older_than=self._older_than)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next store has its turn
+        except Exception as error:  # noqa: BLE001 - the next store must still be swept
             self._tell(what, tenant, error)
         else:
             self._tell(what, tenant, None)
@@ -112,7 +112,7 @@ class Sweeper:
             observe(Swept(what, report))
 
     def _tell(self, what: str, tenant: str | None, error: Exception | None) -> None:
-        """Log a failure when it begins, when it becomes another, and when it is over: not in each round."""
+        """Log a failure when it begins, when its kind changes, and when it is over, instead of in each round."""
         before = self._failing.pop((what, tenant), None)
         if error is not None:
             self._failing[what, tenant] = type(error)

@@ -1,4 +1,4 @@
-"""The sweep in the background, for applications that have stores of their own."""
+"""Background sweeping for applications with their own stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def sweeping(*stores: FileStore | AsyncFileStore, every: float = DEFAULT_S
 
 
 class _All:
-    """Several stores as if each were a tenant's."""
+    """Presents several stores as the stores of tenants."""
 
     def __init__(self, stores: Mapping[str, Sweepable]) -> None:
         self._stores = stores

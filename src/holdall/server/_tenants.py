@@ -1,4 +1,4 @@
-"""The store of each tenant, opened when first asked for, and no more of them open than needed."""
+"""The store of each tenant, opened on first use; a limited number stays open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from holdall.wrappers._base import Wrapper
 __all__ = ["Stores", "UploadsOf"]
 
 DEFAULT_MOST_OPEN = 64
-# The largest page: about 10 MiB for each store that is open.
+# As many files as the largest page: about 10 MiB for each open store.
 _REMEMBERED_OF_A_TENANT = 10_000
 _NO_FILE = "file-" + "0" * 32
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class _Interruptible(Wrapper):
-    """Ends long listings when the task is cancelled that waits for them. For calls on anyio's worker threads."""
+    """Stops long listings when the task that awaits them is cancelled. For calls on anyio's worker threads."""
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         return _until_cancelled(self.inner.read_metas(file_ids))
@@ -44,7 +44,7 @@ class _Interruptible(Wrapper):
 
 
 class _Entry:
-    """The store of one tenant, and how many requests use it."""
+    """The store of one tenant, and the number of requests that use it."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
@@ -53,13 +53,13 @@ class _Entry:
 
 
 class Stores:
-    """The stores below one URL. An async context manager; entering it opens the storage, leaving it closes all.
+    """The stores below one URL. An async context manager: entering it opens the storage, exiting it closes all stores.
 
-    Or one store that is open already, and stays so.
+    It may also be a single store that is already open, and stays open.
 
-    Where entries are kept by path (`PORTABLE_LAYOUT`), a tenant's store is a root of its own, one segment below the
-    URL; everywhere else it is a `Prefixed` part of the one storage. Either way its listings, cursors and ids reach
-    nothing of another's. The tenant None has the URL itself.
+    Where entries are kept by path (`PORTABLE_LAYOUT`), a tenant's store is a separate root, one segment below the URL;
+    elsewhere it is a `Prefixed` part of the shared storage. Either way its listings, cursors and ids never reach
+    another tenant's files. The tenant None has the URL itself.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Stores:
         wrap: Callable[[Backend], Backend] | None = None,
         most_open: int = DEFAULT_MOST_OPEN,
     ) -> None:
-        """`tenants` names those that there are now; without it there is one, None. `quota` is what each may keep.
-        `wrap` is put around the backend of each store that is opened here.
+        """`tenants` returns the current tenants; without it, None is the only one. `quota` returns what a tenant may
+        store. `wrap` is applied to the backend of each store that is opened here.
         """
         self._given = AsyncFileStore(store) if isinstance(store, FileStore) else store
         if isinstance(self._given, AsyncFileStore) and (tenants or quota):
@@ -84,16 +84,16 @@ class Stores:
         self._root: FileStore | None = None
         self._checking = threading.Lock()
         self._entries: dict[str | None, _Entry] = {}
-        # These stay when a store is closed: counting anew costs a look at every file.
+        # Kept when a store is closed: a recount reads the metadata of every file.
         self._ledgers: dict[str | None, Ledger] = {}
 
     def tenants(self) -> list[str | None]:
-        """All there are now."""
+        """All current tenants."""
         return [None] if self._tenants is None else [*sorted(self._tenants())]
 
     async def check(self, seconds: float) -> None:
-        """Ask the storage for something that is not there, at any size of the store. Raises what it raises;
-        `TimeoutError` if it does not respond within `seconds`.
+        """Request an absent file from the storage, which takes the same time at any size of the store. Raises the
+        storage's errors; `TimeoutError` if it does not respond within `seconds`.
         """
         store = inside(self._given) if isinstance(self._given, AsyncFileStore) else self._opened()
         with anyio.fail_after(seconds):
@@ -111,15 +111,15 @@ class Stores:
 
     @contextlib.asynccontextmanager
     async def lease(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
-        """The store of a tenant, which stays open at least until this is left."""
+        """The store of a tenant, which stays open at least until the context is exited."""
         if isinstance(self._given, AsyncFileStore):
             yield self._given
             return
         entry = self._entries.pop(tenant, None) or _Entry()
-        self._entries[tenant] = entry  # the last one is the one used last
+        self._entries[tenant] = entry  # the most recently used entry is last
         entry.users += 1
         try:
-            # Looked at first: waiting for nobody, for a lock as for what is idle, still takes a turn of the event loop.
+            # Checked without the lock first: even an uncontended lock takes a turn of the event loop.
             if entry.store is None:
                 async with entry.lock:
                     if entry.store is None:
@@ -132,9 +132,10 @@ class Stores:
 
     @contextlib.asynccontextmanager
     async def apart(self, tenant: str | None = None) -> AsyncIterator[AsyncFileStore]:
-        """The store of a tenant for upkeep: opened now, closed when this is left, and none that requests use.
+        """The store of a tenant for maintenance: opened for this purpose, separate from the one that requests use, and
+        closed when the context is exited.
 
-        Cancelling a sweep of it ends the sweep where it is. A store that was open already stays open.
+        Cancelling a sweep of it stops the sweep at once. A store that was already open stays open.
         """
         if isinstance(self._given, AsyncFileStore):
             store = inside(self._given)
@@ -210,7 +211,7 @@ class Stores:
 
 
 class UploadsOf:
-    """The uploads in progress to these stores, for upkeep."""
+    """The incomplete uploads to these stores, for maintenance."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores

@@ -1,4 +1,4 @@
-"""The Uploads API: a large file in parts, on any storage. What becomes of them is `holdall.server._assembly`'s."""
+"""The routes of the Uploads API: large files in parts, on any storage. The logic is in `holdall.server._assembly`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["add_upload_routes"]
 
 
 def add_upload_routes(router: APIRouter, most: int | None) -> None:
-    """Add the routes `/uploads…` to those of the files, for uploads of at most so many bytes."""
+    """Add the routes `/uploads…` to the router, for uploads of at most `most` bytes."""
     for path, endpoint, model, body in (
         (
             "/uploads",
@@ -34,7 +34,7 @@ def add_upload_routes(router: APIRouter, most: int | None) -> None:
         ("/uploads/{upload_id}/cancel", cancel_upload, Upload, None),
     ):
         router.add_api_route(path, endpoint, methods=["POST"], response_model=model, openapi_extra=body)
-    # An id with a slash in it is none, however it is encoded.
+    # An id that contains a slash is invalid, however the slash is encoded.
     router.add_api_route("/uploads/{upload_id:path}", no_upload, methods=["POST"], include_in_schema=False)
 
 
@@ -46,7 +46,7 @@ async def create_upload(request: Request) -> Response:
 
 
 async def add_part(request: Request, upload_id: str) -> Response:
-    """Add a part: at most 64 MiB, in any order, any number of them at once."""
+    """Add a part of at most 64 MiB. Parts may be added in any order, and concurrently."""
     check_length(request, MAX_PART_BYTES, "data")
     form = FormData.of(request)
     async with _uploads_of(request) as uploads, contextlib.AsyncExitStack() as stack:
@@ -60,25 +60,25 @@ async def add_part(request: Request, upload_id: str) -> Response:
                 await uploads.receive_part(incoming, part)
         if incoming is None:
             raise APIError(400, "Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
-        # The part counts only if the body was whole.
+        # The part counts only if the body was complete.
         return json_response(await uploads.finish_part(record, incoming))
 
 
 async def complete_upload(request: Request, upload_id: str) -> Response:
-    """Make the file: its bytes are those of the parts, in the order given here."""
+    """Create the file from the given parts, in this order."""
     wanted = await json_body(request, Completion)
     async with _uploads_of(request) as uploads:
         return json_response(await uploads.complete(upload_id, wanted))
 
 
 async def cancel_upload(request: Request, upload_id: str) -> Response:
-    """Give an upload up, with all its parts."""
+    """Cancel an upload, and remove its parts."""
     async with _uploads_of(request) as uploads:
         return json_response(await uploads.cancel(upload_id))
 
 
 async def no_upload(upload_id: str) -> Response:
-    """Whatever has a slash in it is no id."""
+    """An id that contains a slash is invalid."""
     raise not_found("Upload", upload_id, "upload_id")
 
 

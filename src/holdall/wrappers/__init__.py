@@ -1,4 +1,4 @@
-"""Backends around other backends: something is added, the storage stays the same.
+"""Backends that wrap other backends and change their behaviour; the storage stays the same.
 
 >>> from holdall import FileStore
 >>> from holdall.backends.memory import MemoryBackend
@@ -11,8 +11,8 @@
 >>> [file.filename for file in FileStore(Prefixed(shared, "bob"))]
 []
 
-A wrapper is made from a backend, never from a URL, and closing it closes what it wraps. `Wrapper` passes every call on:
-override what should differ. `Intercepting` sends every call through one method, and is what to subclass for counting,
+A wrapper is created from a backend, never from a URL, and closing it closes the wrapped backend. `Wrapper` forwards
+every call: override what should differ. `Intercepting` sends every call through one method; subclass it for counting,
 timing, logging or retrying. `Latency` and `Faulty` are for tests.
 """
 

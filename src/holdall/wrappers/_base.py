@@ -1,4 +1,4 @@
-"""The wrapper that changes nothing."""
+"""A wrapper that forwards every call."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Wrapper"]
 
 
 class Wrapper(Backend):
-    """Passes every call on to `inner`, and promises what that promises.
+    """Forwards every call to `inner`, and makes the same promises.
 
-    Subclass it and override what should differ; where a promise of `inner` no longer holds, take it out of
+    Subclass it and override what should differ; where a promise of `inner` no longer holds, remove it from
     `capabilities`.
     """
 
@@ -29,7 +29,7 @@ class Wrapper(Backend):
 
     @classmethod
     def from_url(cls, url: StoreURL, options: Any) -> NoReturn:
-        """Always `InvalidStoreURL`: a URL names a storage, not what is put around it."""
+        """Always raises `InvalidStoreURL`: a URL names a storage, not a wrapper."""
         raise InvalidStoreURL(f"{url}: {cls.__name__} has no URL; make it from a backend, and FileStore from it")
 
     def stage(self, file_id: str) -> StagedFile:

@@ -1,4 +1,4 @@
-"""A storage that fails when it is told to, for tests."""
+"""A wrapper that injects errors, for tests."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """One thing that goes wrong: `Fault("publish", OSError(errno.EIO, "broken disk"), nth=2)`."""
+    """An error to inject: `Fault("publish", OSError(errno.EIO, "broken disk"), nth=2)`."""
 
     verb: Verb
     error: BaseException
-    """What is raised, this very object; a `KeyboardInterrupt` is possible too."""
+    """The exception that is raised, this very object; may be a `KeyboardInterrupt`."""
     nth: int = 1
-    """Which call of this verb, counted from 1 over all threads, staged files and streams of the wrapper."""
+    """The number of the call of this verb, counted from 1 over all threads, staged files and streams."""
     times: int | None = 1
-    """How many calls fail from there on; None: all of them."""
+    """How many calls fail, from the `nth` on; None: all of them."""
     when: Literal["before", "after"] = "before"
-    """Before the call, which then does not take place; or after it: its work is done, its answer is lost."""
+    """Before the call, which then does not take place; or after it, when its work is done but its result is lost."""
 
     def __post_init__(self) -> None:
         if self.verb not in get_args(Verb):
@@ -40,16 +40,16 @@ class Fault:
             raise InvalidRequest(f"when is {self.when!r}; it must be 'before' or 'after'")
 
     def hits(self, call_number: int) -> bool:
-        """Whether this call of its verb is to fail, counted from 1."""
+        """Whether the call of its verb with this number, counted from 1, fails."""
         return call_number >= self.nth and (self.times is None or call_number < self.nth + self.times)
 
 
 class Faulty(Intercepting):
-    """Does what `inner` does, except for the faults in its script; the first that fits a call is raised.
+    """Behaves as `inner` does, except for the given faults; the first fault that matches a call is raised.
 
-    `faults` may be changed at any time; `calls` counts what was called, `fired` lists the faults that were raised.
-    A fault "after" breaks a promise that every backend makes (what was reported as failed did not happen), as real
-    networks do: use it to see what your application makes of that.
+    `faults` may be changed at any time; `calls` counts the calls, `fired` lists the faults that were raised. A fault
+    "after" breaks a promise that every backend makes (a call that failed had no effect), as real networks do: use it to
+    see how an application copes with that.
     """
 
     def __init__(self, inner: Backend, faults: Iterable[Fault] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The wrapper in which every call passes through one method."""
+"""A wrapper in which every call passes through one method."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ Verb = Literal[
     "stage", "write", "publish", "discard", "read_meta", "read_metas", "open_data", "read", "list_ids",
     "listing_version", "remove", "debris", "discard_debris", "signed_url", "local_path", "close",
 ]  # fmt: skip
-"""What can be called: the methods of `Backend` and `StagedFile`, and `read` of the stream of `open_data`."""
+"""The interceptable calls: the methods of `Backend` and `StagedFile`, and `read` of the stream of `open_data`."""
 
 
 class Intercepting(Wrapper):
-    """Sends every call through `around`, those on staged files and streams too. Subclass it and override that.
+    """Sends every call through `around`, including those on staged files and streams. Subclass it and override
+    `around`.
 
-    Where `around` may wait, as for a pause before it tries again, set `quick` to False: an event loop may otherwise
-    call it in place.
+    If `around` may block, for example to pause before a retry, set `quick` to False: otherwise it may be called on the
+    event loop.
     """
 
     def around(self, verb: Verb, file_id: str | None, call: Callable[[], T]) -> T:
-        """Do the call and return what it returns. May be asked by many threads at once.
+        """Make the call and return its result. May be called by many threads at once.
 
-        `file_id` is None for calls that are not about one entry. Of `list_ids`, `read_metas` and `debris` the call is
-        what makes the iterator, not what comes out of it.
+        `file_id` is None for calls that do not concern a single entry. For `list_ids`, `read_metas` and `debris`, the
+        call creates the iterator; iterating over it is not intercepted.
         """
         return call()
 

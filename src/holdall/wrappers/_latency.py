@@ -1,4 +1,4 @@
-"""A storage that is far away, for tests."""
+"""A wrapper that simulates a remote storage, for tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Latency(Intercepting):
-    """Every call takes `seconds` longer: a round trip to the storage.
+    """Delays every call by `seconds`, as a round trip to the storage would.
 
-    `sleep` does the waiting. A test that asks how many round trips something takes passes a function that notes them
-    and returns at once; one that needs a call to be under way passes one that waits for an event.
+    `sleep` does the waiting. To count round trips, pass a function that records the call and returns at once; to keep a
+    call in progress, pass one that waits for an event.
     """
 
     def __init__(self, inner: Backend, seconds: float, *, sleep: Callable[[float], object] = time.sleep) -> None:

@@ -1,4 +1,4 @@
-"""Several stores in one storage, kept apart by the first part of their ids."""
+"""Several stores in one storage, separated by a prefix of their ids."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class Prefixed(Intercepting):
-    """A store of its own within `inner`: the entry `file-X` is kept as `file-<prefix>_X`.
+    """A separate store within `inner`: the entry `file-X` is kept as `file-<prefix>_X`.
 
-    `prefix` is 1 to 32 of `a-z 0-9 -`, neither beginning nor ending with `-`. Stores with different prefixes see
-    nothing of each other, nor of entries without one, and a store on `inner` itself sees nothing of theirs. The
-    metadata is kept as it is and so names the id without the prefix: `PORTABLE_LAYOUT` is not declared.
+    `prefix` is 1 to 32 of `a-z 0-9 -`, neither beginning nor ending with `-`. Stores with different prefixes do not see
+    each other's entries, nor entries without a prefix, and a store on `inner` itself does not see theirs. The metadata
+    is stored unchanged and so contains the id without the prefix: `PORTABLE_LAYOUT` is not declared.
 
-    After `file-` an id has room for 127 characters less those of the prefix; holdall's own have 32. Leftovers whose id
-    `inner` cannot tell are left to whoever sweeps `inner`.
+    After `file-`, an id may have 127 characters minus the length of the prefix; holdall's own have 32. Leftovers for
+    which `inner` reports no id are removed only by a sweep of `inner` itself.
     """
 
     def __init__(self, inner: Backend, prefix: str) -> None:
@@ -52,7 +52,7 @@ class Prefixed(Intercepting):
         return self._stream(file_id, lambda: self.inner.open_data(self._names.inside(file_id), start, stop))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        # The same text before all ids leaves their order as it is.
+        # Prepending the same text to all ids preserves their order.
         lower, upper = self._names.between(after, before)
         if lower < upper:
             with self._known_names():

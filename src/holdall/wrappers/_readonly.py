@@ -1,4 +1,4 @@
-"""A storage that may be read and nothing else."""
+"""A wrapper that only allows reading."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ReadOnly"]
 
 
 class ReadOnly(Wrapper):
-    """Reading is as on `inner`; creating, deleting and sweeping are `AccessDenied`, and `inner` is not asked.
+    """Reading works as on `inner`; creating, deleting and sweeping raise `AccessDenied` without calling `inner`.
 
-    That is what a file system that is mounted read-only says (its `errno` is `EROFS`), so an application that can live
-    with one can live with this. What others write to the storage is seen as it comes and goes.
-    `EXCLUSIVE_REMOVE` is not declared: of several who try to remove here, none succeeds.
+    The errors are those of a file system that is mounted read-only (`errno` is `EROFS`), so an application that handles
+    one handles the other. Changes that others make to the storage are visible. `EXCLUSIVE_REMOVE` is not declared,
+    because no attempt to remove succeeds here.
     """
 
     def __init__(self, inner: Backend) -> None:
@@ -25,15 +25,15 @@ class ReadOnly(Wrapper):
         self.capabilities &= ~Capability.EXCLUSIVE_REMOVE
 
     def stage(self, file_id: str) -> NoReturn:
-        """`AccessDenied`, before the source is read."""
+        """Raises `AccessDenied`, before the source is read."""
         raise _read_only("create", file_id)
 
     def remove(self, file_id: str) -> NoReturn:
-        """`AccessDenied`."""
+        """Raises `AccessDenied`."""
         raise _read_only("delete", file_id)
 
     def discard_debris(self, debris: Debris) -> NoReturn:
-        """`AccessDenied`; `sweep` with `dry_run` works."""
+        """Raises `AccessDenied`; `sweep` with `dry_run` works."""
         raise _read_only("sweep", debris.file_id)
 
 

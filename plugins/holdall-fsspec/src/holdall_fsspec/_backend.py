@@ -1,4 +1,4 @@
-"""The five verbs on a filesystem of fsspec."""
+"""The backend's five operations, on a filesystem of fsspec."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FsspecBackend(Backend):
     any_driver = True
 
     class Options(FsspecOptions):
-        """Those of every protocol. A URL has those of its own protocol too: `options_for`."""
+        """The options of every protocol. A URL also has those of its own protocol: `options_for`."""
 
     def __init__(self, place: Place, capabilities: Capability, *, readers: int) -> None:
         self._place = place
@@ -49,12 +49,12 @@ class FsspecBackend(Backend):
 
     @classmethod
     def options_for(cls, url: StoreURL) -> type[BackendOptions]:
-        """Those of `FsspecOptions`, and the arguments of the constructor of the protocol's filesystem."""
+        """The options of `FsspecOptions`, and the arguments of the protocol's filesystem class."""
         return options_for(protocol_of(url), url)
 
     @classmethod
     def from_url(cls, url: StoreURL, options: FsspecOptions) -> Self:
-        """See `Backend`. The filesystem's instance is this backend's own, and keeps no listings."""
+        """See `Backend`. The filesystem instance belongs to this backend only, and caches no listings."""
         protocol = protocol_of(url)
         if options.commit == "move" != protocol.commit:
             raise InvalidStoreURL(f"option 'commit': {url.scheme}:// has no move of its own; leave it out")
@@ -98,7 +98,7 @@ class FsspecBackend(Backend):
                 raise self._absent(fs, file_id) from None
 
     def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> BinaryIO:
-        """See `Backend`. Asks for the size first, so that no range is past the end."""
+        """See `Backend`. Requests the size first, so that no range extends beyond the end."""
         place = self._place
         with place.border("read", file_id), place.pool.use() as fs:
             info = place.info(fs, place.path(file_id, DATA))
@@ -109,7 +109,7 @@ class FsspecBackend(Backend):
         return cast("BinaryIO", RangeStream(lambda at, to: self._range(file_id, at, to), start, stop))
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        """See `Backend`. fsspec has no way to begin in the middle: every call lists all."""
+        """See `Backend`. fsspec cannot start a listing in the middle: every call lists everything."""
         place = self._place
         with place.border("list"), place.pool.use() as fs:
             try:
@@ -124,7 +124,7 @@ class FsspecBackend(Backend):
         return iter(found[first:last])
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """See `Backend`. Over a network, sixteen at a time."""
+        """See `Backend`. Over a network, sixteen concurrently."""
         if self._readers == 1:
             yield from super().read_metas(file_ids)
             return
@@ -134,21 +134,21 @@ class FsspecBackend(Backend):
                 try:
                     found: Iterator[bytes | None] = readers.map(self._meta_or_none, batch)
                 except RuntimeError:
-                    # The interpreter is exiting, or there may be no more threads.
+                    # The interpreter is exiting, or no more threads can be started.
                     found = map(self._meta_or_none, batch)
                 for file_id, meta in zip(batch, found, strict=True):
                     if meta is not None:
                         yield file_id, meta
 
     def remove(self, file_id: str) -> None:
-        """See `Backend`. The metadata goes first: from then on there is no entry."""
+        """See `Backend`. The metadata is removed first: from then on, the entry does not exist."""
         place = self._place
         meta = place.path(file_id, META)
         with place.border("delete", file_id), place.pool.use() as fs:
             if place.is_linked(fs, file_id, META):
                 raise absent(file_id)
             try:
-                # Where a deletion does not say whether there was anything to delete, it has to be asked before.
+                # If deleting does not report whether the file existed, that has to be checked before.
                 if Capability.EXCLUSIVE_REMOVE not in self.capabilities and place.info(fs, meta) is None:
                     raise FileNotFoundError(meta)
                 fs.rm_file(meta)
@@ -159,11 +159,11 @@ class FsspecBackend(Backend):
                     fs.rm_file(place.path(file_id, DATA))
                 if place.directories:
                     fs.rmdir(place.path(file_id))
-            except Exception:  # noqa: BLE001 - the entry is gone, whatever becomes of its bytes
+            except Exception:  # noqa: BLE001 - the entry is deleted in any case
                 _log.info("what is left of %s, which was deleted, is for sweep", file_id, exc_info=True)
 
     def debris(self) -> Iterator[Debris]:
-        """See `Backend`. Of an object store, parts of uploads that died are not seen: a lifecycle rule removes them."""
+        """See `Backend`. Does not find parts of interrupted uploads to object stores; a lifecycle rule removes them."""
         place = self._place
         with place.border("sweep"), place.pool.use() as fs:
             yield from _debris.find(place, fs)
@@ -195,13 +195,13 @@ class FsspecBackend(Backend):
             return None
 
     def _absent(self, fs: AbstractFileSystem, file_id: str) -> Exception:
-        """What to raise when an entry was not found: without a location, nothing can be said about it."""
+        """The error for an entry that was not found. If the location itself is missing, its state is unknown."""
         if self._place.root_is_absent(fs):
             return self._place.border.gone("read", file_id)
         return absent(file_id)
 
 
 class FsspecAlias(FsspecBackend):
-    """The same, where the scheme itself is the protocol: `gs://bucket/prefix`. Another driver's scheme is not taken."""
+    """The same for schemes that are themselves the protocol: `gs://bucket/prefix`. Does not accept other drivers."""
 
     any_driver = False

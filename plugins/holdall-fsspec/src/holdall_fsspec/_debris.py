@@ -1,4 +1,4 @@
-"""Leftovers of writes and deletes that died: entries that have data and no metadata, and temporary names."""
+"""Leftovers of interrupted writes and deletes: entries with data but no metadata, and temporary files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPACT_TIME = "%Y%m%d%H%M%S"
 
 
 def find(place: Place, fs: AbstractFileSystem) -> Iterator[Debris]:
-    """All leftovers, by looking at every entry's files."""
+    """All leftovers, found by listing every entry's files."""
     entries = _entries_of_tree(place, fs) if place.directories else _entries_of_flat(place, fs)
     for file_id, files in entries:
         names = {base_name(file["name"]): file for file in files}
@@ -34,7 +34,7 @@ def find(place: Place, fs: AbstractFileSystem) -> Iterator[Debris]:
 
 
 def discard(place: Place, fs: AbstractFileSystem, debris: Debris) -> None:
-    """Remove a leftover, unless its writer has published it after all."""
+    """Remove a leftover, unless its writer has published it in the meantime."""
     file_id, _, name = debris.name.partition("/")
     if name:
         place.remove_file(fs, place.path(file_id, name))
@@ -51,7 +51,7 @@ def discard(place: Place, fs: AbstractFileSystem, debris: Debris) -> None:
 
 
 def _entries_of_tree(place: Place, fs: AbstractFileSystem) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The files of each entry; of an entry that has none, its directory."""
+    """The files of each entry; for an entry without files, its directory."""
     for item in place.names(fs, place.root or fs.root_marker):
         file_id = base_name(item["name"])
         if ids.is_valid(file_id) and item["type"] == "directory":
@@ -59,7 +59,7 @@ def _entries_of_tree(place: Place, fs: AbstractFileSystem) -> Iterator[tuple[str
 
 
 def _entries_of_flat(place: Place, fs: AbstractFileSystem) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """One listing of all keys: a thousand a request, where one for each entry would be a request for each."""
+    """A single listing of all keys, with a thousand for each request, instead of a request for each entry."""
     try:
         found: dict[str, dict[str, Any]] = fs.find(place.root, detail=True)
     except FileNotFoundError:
@@ -75,13 +75,13 @@ def _entries_of_flat(place: Place, fs: AbstractFileSystem) -> Iterator[tuple[str
 
 def _describe(name: str, kind: str, file_id: str, files: list[dict[str, Any]]) -> Debris:
     size = sum(file.get("size") or 0 for file in files)
-    # Nobody knows how old it is that tells no time: then it is new.
+    # Without a timestamp, the age is unknown, and the leftover counts as new.
     modified_at = max((_modified_at(file) for file in files), default=time.time())
     return Debris(name, kind, file_id, size, modified_at)
 
 
 def _modified_at(file: dict[str, Any]) -> float:
-    # webhdfs counts milliseconds.
+    # webhdfs reports milliseconds.
     if isinstance(milliseconds := file.get("modificationTime"), (int, float)):
         return milliseconds / 1000
     for name in _TIMES:

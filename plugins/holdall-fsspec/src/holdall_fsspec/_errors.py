@@ -1,4 +1,4 @@
-"""What the client libraries raise, as holdall's errors. An `OSError` passes: holdall itself knows its number."""
+"""Translation of client exceptions to holdall's errors. An `OSError` with a number passes: holdall translates it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _BY_STATUS = {
     429: StorageUnavailable,
     507: StorageFull,
 }
-# The first three digits of an answer of an FTP server: RFC 959, section 4.2.
+# The reply code of an FTP server: RFC 959, section 4.2.
 _BY_FTP_ANSWER = {"530": AccessDenied, "532": AccessDenied, "552": StorageFull}
-# Parts of the names of exception classes: the libraries share no base class, and none is imported here.
+# Parts of exception class names: the libraries share no base class, and are not imported here.
 _BY_NAME = (
     (
         (
             *("Timeout", "Connect", "Disconnect", "EOFError", "SSHException", "ProtocolError", "error_temp"),
-            # Unreachable, or cut off in the middle of an answer, to azure, httpx, aiohttp, requests and http.client.
+            # Unreachable, or interrupted during a response: names in azure, httpx, aiohttp, requests and http.client.
             *("ServiceRequestError", "ServiceResponseError", "NetworkError", "ClientPayloadError", "ChunkedEncoding"),
             "IncompleteRead",
         ),
@@ -52,19 +52,19 @@ _BY_NAME = (
 
 
 def absent(file_id: str) -> FileNotFound:
-    """The error for an entry that is not there."""
+    """The error for an entry that does not exist."""
     return FileNotFound(f"there is no file {file_id}", file_id=file_id)
 
 
 class Border:
-    """Turns what a call to the filesystem raises into holdall's errors; secrets of the URL are not shown."""
+    """Turns exceptions of the filesystem into holdall's errors, without secrets of the URL."""
 
     def __init__(self, url: StoreURL) -> None:
         self._url = url
 
     @contextlib.contextmanager
     def __call__(self, operation: str, file_id: str | None = None) -> Iterator[None]:
-        """Around a call in which a missing path is a missing location: a bucket or directory that was removed."""
+        """Wraps a call for which a missing path means a missing location: a bucket or directory that was removed."""
         try:
             yield
         except HoldallError:
@@ -79,7 +79,7 @@ class Border:
             raise self._error(_kind(error), operation, file_id, error) from error
 
     def gone(self, operation: str, file_id: str | None = None) -> StorageError:
-        """The error for a store whose location is not there."""
+        """The error for a store whose location does not exist."""
         subject = " ".join(filter(None, (operation, file_id)))
         return StorageError(
             f"cannot {subject}: the bucket or directory of {self._url} does not exist; create it, or correct the URL",
@@ -109,21 +109,21 @@ def _kind(error: BaseException) -> type[StorageError]:
 
 
 def is_absent(error: BaseException) -> bool:
-    """Whether an error of a read says that there is nothing there; webdav4 leaves the status to be looked at."""
-    # A file where a directory should be holds no entry either.
+    """Whether an error of a read means that the file does not exist; webdav4 reports this only as a status."""
+    # A file in the place of the directory is not an entry either.
     return isinstance(error, (FileNotFoundError, NotADirectoryError)) or _status(error) == _NOT_FOUND
 
 
 def is_denied(error: BaseException) -> bool:
-    """Whether an error of a client says that this user may not do what was tried."""
+    """Whether a client's error means that the user lacks permission."""
     return isinstance(error, PermissionError) or _kind(error) is AccessDenied
 
 
 def _by_name(error: BaseException) -> type[StorageError] | None:
-    """The kind that the names of the error's classes tell; None if its number tells it better."""
+    """The error type according to the names of the exception's classes; None if its errno is more precise."""
     if isinstance(error, OSError) and error.errno is not None:
         return None
-    if str(error).startswith("Forbidden"):  # how gcsfs says 403: an OSError without a number
+    if str(error).startswith("Forbidden"):  # gcsfs reports 403 like this, as an OSError without a number
         return AccessDenied
     names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__ != "builtins" or cls is EOFError]
     for parts, kind in _BY_NAME:
@@ -133,7 +133,7 @@ def _by_name(error: BaseException) -> type[StorageError] | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error carries, wherever its library keeps it."""
+    """The HTTP status of an error, in any of the attributes that libraries use."""
     for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):
             value = getattr(holder, name, None)

@@ -1,4 +1,4 @@
-"""From a URL to the place on a filesystem: constructor arguments, and the path of the root."""
+"""From a URL to a location on a filesystem: constructor arguments, and the path of the root."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["location"]
 
 
 def location(protocol: Protocol, url: StoreURL, options: FsspecOptions) -> tuple[dict[str, Any], str]:
-    """The arguments of the filesystem's constructor, and the root's path on it, without a slash at its end.
+    """The arguments of the filesystem's constructor, and the root's path on it, without a trailing slash.
 
-    fsspec's own reading of URLs is not used: it takes a password for a bucket and leaves options in the path.
+    fsspec's own parsing of URLs is not used: it mistakes a password for a bucket and leaves options in the path.
     """
     given = arguments(options)
     if protocol.address == "path":
@@ -46,8 +46,8 @@ def _path(protocol: Protocol, url: StoreURL) -> str:
     if not path:
         what = "bucket" if protocol.buckets else "place"
         raise InvalidStoreURL(f"{url.scheme}:// names no {what}; write {url.scheme}://{what}/prefix")
-    # adlfs reads a path as a URL, and would put the files where a "?" or "#" cuts it.
-    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - it has no other
+    # adlfs parses a path as a URL, and would store files under a path truncated at "?" or "#".
+    if protocol.buckets and str(protocol.cls._strip_protocol(path)).strip("/") != path:  # noqa: SLF001 - not public
         raise InvalidStoreURL(f"{url}: {protocol.cls.__name__} would read this as a different path; leave out ? and #")
     return f"{protocol.cls.root_marker}{path}"
 
@@ -75,7 +75,7 @@ def _authority(protocol: Protocol, url: StoreURL, options: FsspecOptions) -> dic
 
 
 def _host_is_optional(protocol: Protocol) -> bool:
-    import inspect  # noqa: PLC0415 - for this one question
+    import inspect  # noqa: PLC0415 - used only here
 
     host = inspect.signature(protocol.cls.__init__).parameters["host"]
     return host.default is not host.empty

@@ -1,7 +1,7 @@
 """Options of a URL, for any protocol: those of the backend, and the arguments of the filesystem's constructor.
 
-Of an argument the type is known by its annotation or default; a text that stands for one without both is read as JSON
-if it is JSON, and is a text otherwise.
+The type of an argument is taken from its annotation or default; without both, the text is parsed as JSON if it is valid
+JSON, and is used as text otherwise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 
 
 class FsspecOptions(BackendOptions):
-    """Options of every protocol. Each has its own as well: the arguments of its filesystem's constructor."""
+    """Options of every protocol. Each has additional ones: the arguments of its filesystem's constructor."""
 
     commit: Literal["auto", "put", "move"] = Field(
         default="auto",
@@ -41,7 +41,7 @@ class FsspecOptions(BackendOptions):
     )
 
 
-# They would bring caches back, break the sharing between threads, or are no texts.
+# These would enable caches, break sharing between threads, or are not text.
 _NOT_OPTIONS = frozenset(
     (  # noqa: SIM905 - a list of names reads best as text
         "self skip_instance_cache use_listings_cache listings_expiry_time max_paths asynchronous loop global_store "
@@ -49,10 +49,10 @@ _NOT_OPTIONS = frozenset(
         "get_client auth auth_strategy pkey transport transport_factory mounts event_hooks limits"
     ).split()
 )
-# Given by the authority of the URL.
+# Taken from the authority of the URL.
 _ADDRESS = frozenset({"host", "port", "base_url"})
 
-# Where the keyword arguments go that a constructor hands on, and what else it takes from them.
+# The functions that receive a constructor's keyword arguments, and further ones that it accepts.
 _HANDED_ON = {
     "fsspec.implementations.sftp": (("paramiko.client:SSHClient.connect",), ("temppath", "host_key_policy")),
     "sshfs.spec": (("asyncssh:SSHClientConnectionOptions.prepare",), ()),
@@ -62,12 +62,13 @@ _CONNECTS = {"hostname", "sock", "http_client"}
 
 
 def options_for(protocol: Protocol, url: StoreURL) -> type[FsspecOptions]:
-    """The model of the options of this URL: each argument that can be written as a text, and each `opt.NAME` it has."""
+    """The options model of this URL: each argument that can be given as text, and each `opt.NAME` in it."""
     known, is_open = _arguments(protocol.cls)
     fields: dict[str, Any] = {
         name: _field(parameter, protocol)
         for name, parameter in known.items()
-        # What is the store's, the backend's or pydantic's own name can be reached by its prefix.
+        # An argument with the name of an option of the store or the backend, or of a pydantic attribute, needs the
+        # prefix.
         if name not in FsspecOptions.model_fields
         and name not in StoreOptions.model_fields
         and not hasattr(BaseModel, name)
@@ -81,7 +82,7 @@ def options_for(protocol: Protocol, url: StoreURL) -> type[FsspecOptions]:
 
 
 def arguments(options: BackendOptions) -> dict[str, Any]:
-    """The arguments for the constructor that were given. Raises `InvalidStoreURL` if one was given twice."""
+    """The constructor arguments that were given. Raises `InvalidStoreURL` if one was given twice."""
     given: dict[str, Any] = {}
     for name in options.model_fields_set - set(FsspecOptions.model_fields) - {"tls"}:
         bare = name.removeprefix(PREFIX)
@@ -105,7 +106,7 @@ def _prefixed(name: str, known: dict[str, inspect.Parameter], protocol: Protocol
 
 
 def _arguments(cls: type[AbstractFileSystem]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The arguments that can be options, and whether the class takes others that nobody can name."""
+    """The arguments that can be options, and whether the class accepts others, of unknown names."""
     found: dict[str, inspect.Parameter] = {}
     is_open = True
     for base in cls.__mro__:
@@ -127,7 +128,7 @@ def _arguments(cls: type[AbstractFileSystem]) -> tuple[dict[str, inspect.Paramet
 
 
 def _collect(function: Any, found: dict[str, inspect.Parameter]) -> bool:
-    """Add the named parameters of a function; whether it takes any others."""
+    """Add the named parameters of a function. Returns whether it accepts any others."""
     takes_more = False
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
@@ -159,7 +160,7 @@ def _field(parameter: inspect.Parameter, protocol: Protocol) -> Any:
 
 
 def _kinds(parameter: inspect.Parameter) -> Iterator[type]:
-    """The type by the annotation, then the one by the default."""
+    """The type according to the annotation, or else to the default."""
     annotation = parameter.annotation
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation).strip("'\"")
     if wrapped := _WRAPPED.fullmatch(text):

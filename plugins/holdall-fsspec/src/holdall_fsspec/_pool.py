@@ -1,4 +1,4 @@
-"""Instances of a filesystem: safe for threads and forks whatever the filesystem itself is, and without its caches."""
+"""Instances of a filesystem: safe with threads and forks, whatever the filesystem supports, and without caches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("holdall_fsspec")
 _MOST_IDLE = 8
 _CLOSE_SECONDS = 10
 
-# What a parent opened must be neither used nor closed by its child: both share the connection.
+# A child process must neither use nor close what its parent opened: both share the connection.
 _abandoned: list[object] = []
 
 
@@ -30,15 +30,15 @@ class _State:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.idle: list[AbstractFileSystem] = []
-        # Of an instance that serves all threads.
+        # The number of users of a shared instance.
         self.users = 0
 
 
 class Pool:
-    """Hands out instances; one at a time to a user, unless `shared` says that one can serve all threads.
+    """Provides instances, each to one user at a time, unless `shared` says that one can serve all threads.
 
-    A filesystem over one connection (ftp, sftp) is not safe to be used by two threads at once, and one that failed may
-    have lost its connection: after an error its instance is not used again.
+    A filesystem over a single connection (ftp, sftp) is not thread-safe, and one that failed may have lost its
+    connection: after an error its instance is not used again.
     """
 
     def __init__(self, make: Callable[[], AbstractFileSystem], *, shared: bool) -> None:
@@ -49,12 +49,12 @@ class Pool:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[AbstractFileSystem]:
-        """An instance, for the time of the context."""
+        """An instance, for the duration of the context."""
         fs = self.take()
         try:
             yield fs
         except FileNotFoundError:
-            # An answer, not a failure.
+            # A regular result, not a failure of the connection.
             self.give_back(fs)
             raise
         except BaseException:
@@ -63,7 +63,7 @@ class Pool:
         self.give_back(fs)
 
     def take(self) -> AbstractFileSystem:
-        """An instance to be given back with `give_back`, or with `drop` if it has failed."""
+        """An instance, to be returned with `give_back`, or with `drop` if it has failed."""
         if self._closed:
             raise InvalidRequest("the store was closed; open it again")
         state = self._own_state()
@@ -78,7 +78,7 @@ class Pool:
         return self._new()
 
     def give_back(self, fs: AbstractFileSystem) -> None:
-        """Keep an instance for the next user."""
+        """Return an instance for the next user."""
         state = self._own_state()
         if self._shared:
             self._leave(state)
@@ -91,20 +91,20 @@ class Pool:
             _disconnect(fs)
 
     def drop(self, fs: AbstractFileSystem) -> None:
-        """Do not use an instance again, unless it is everybody's."""
+        """Do not use an instance again, unless it is shared."""
         if self._shared:
             self._leave(self._own_state())
         else:
             _disconnect(fs)
 
     def close(self) -> None:
-        """Let go of the instances; those in use when they are given back."""
+        """Close the idle instances; those in use are closed when they are returned."""
         self._closed = True
         self._let_go(self._own_state())
 
     def _leave(self, state: _State) -> None:
         with state.lock:
-            # One that a forked child inherited was not counted in the child.
+            # An instance inherited from the parent was not counted in the forked child.
             state.users = max(state.users - 1, 0)
         if self._closed:
             self._let_go(state)
@@ -119,7 +119,7 @@ class Pool:
 
     def _new(self) -> AbstractFileSystem:
         fs = self._make()
-        # Whatever the environment's configuration of fsspec says: others write to the same place.
+        # Whatever fsspec's configuration in the environment says: others write to the same location.
         fs.dircache.use_listings_cache = False
         return fs
 
@@ -127,16 +127,16 @@ class Pool:
         state = self._state
         if state.pid != os.getpid():
             _abandoned.append(state)
-            # A thread of the parent may have held fsspec's lock; that thread is not here.
+            # A thread of the parent, which does not exist here, may have held fsspec's lock.
             fsspec.asyn.reset_lock()
             state = self._state = _State()
         return state
 
 
 def _disconnect(fs: AbstractFileSystem) -> None:
-    """Close what an instance keeps open: fsspec has no call for it, and leaves it to the garbage collector.
+    """Close the connections of an instance: fsspec has no call for this, and leaves it to the garbage collector.
 
-    Which never comes to an instance of adlfs: what it has registered to be done at its end keeps it alive.
+    An instance of adlfs is never garbage-collected: the finalizer that it has registered keeps it alive.
     """
     client = getattr(fs, "client", None)
     holders = (getattr(client, "http", None), getattr(fs, "ftp", None), client, getattr(fs, "service_client", None))
@@ -148,5 +148,5 @@ def _disconnect(fs: AbstractFileSystem) -> None:
                     fsspec.asyn.sync(fs.loop, close, timeout=_CLOSE_SECONDS)
                 else:
                     close()
-            except Exception:  # noqa: BLE001 - it is of no use any more, whatever it says
+            except Exception:  # noqa: BLE001 - it is not used any more
                 _log.debug("could not close a connection of %s", type(fs).__name__, exc_info=True)

@@ -1,4 +1,4 @@
-"""What a protocol of fsspec is: its class, how it is addressed, how it commits, and what can be promised on it."""
+"""Properties of an fsspec protocol: its class, its addressing, how it commits, and which promises hold for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from holdall.url import StoreURL
 
 __all__ = ["Protocol", "capabilities_of", "missing_package", "protocol_of"]
 
-# What to install for a protocol; of the others fsspec says it in its own words.
+# The package to install for a protocol; for others, fsspec's own message is used.
 _PACKAGES = {
     "abfs": "adlfs",
     "abfss": "adlfs",
@@ -42,22 +42,22 @@ _PACKAGES = {
 
 _BASE = Capability.ATOMIC_PUBLISH | Capability.RANGED_READS | Capability.PORTABLE_LAYOUT
 _KEPT = _BASE | Capability.SHARED | Capability.PERSISTENT
-# Acknowledged by these is replicated: <https://cloud.google.com/storage/docs/consistency>,
+# These replicate data before they acknowledge it: <https://cloud.google.com/storage/docs/consistency>,
 # <https://learn.microsoft.com/azure/storage/common/storage-redundancy>,
 # <https://docs.aws.amazon.com/AmazonS3/latest/userguide/DataDurability.html>.
 _REPLICATED = _KEPT | Capability.DURABLE
 
-# What cannot be read off a class. A protocol that is not here is promised nothing that its class does not show.
+# Promises that cannot be derived from a class. For other protocols, only those are made that the class implies.
 _KNOWN = {
-    # Of two unlink(2) of one name exactly one succeeds; likewise of two deletions from one dictionary.
+    # Exactly one of two unlink(2) calls for a name succeeds; likewise of two deletions from one dictionary.
     **dict.fromkeys(("file", "local"), _KEPT | Capability.EXCLUSIVE_REMOVE),
     "memory": _BASE | Capability.EXCLUSIVE_REMOVE,
     **dict.fromkeys(("gs", "gcs", "az", "abfs", "abfss", "s3", "s3a"), _REPLICATED),
     **dict.fromkeys(("sftp", "ssh", "ftp", "hdfs", "arrow_hdfs", "webhdfs", "smb"), _KEPT),
-    # A server may write a PUT in place: who reads meanwhile meets half of it, but never of what a MOVE brings.
+    # A server may write a PUT in place, so that a concurrent reader sees half of it; a MOVE is not affected.
     **dict.fromkeys(("webdav", "dav"), _KEPT),
 }
-# What names another server than the provider's own, which may keep acknowledged bytes in memory.
+# These name a server other than the provider's own, which may keep acknowledged data in memory.
 _SERVER_OPTIONS = ("endpoint_url", "account_host")
 _SERVER_VARIABLES = {
     **dict.fromkeys(("s3", "s3a"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")),
@@ -70,23 +70,23 @@ Commit = Literal["put", "move"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol, and what its class shows about it."""
+    """A protocol, and what is known from its class."""
 
     name: str
     cls: type[AbstractFileSystem]
     address: Literal["host", "base_url", "path"]
-    """What the authority of a URL becomes: an argument `host` or `base_url`, or the beginning of every path."""
+    """What the authority of a URL becomes: the argument `host` or `base_url`, or the start of every path."""
     commit: Commit
-    """How metadata appears: by one PUT of it, or moved from a temporary name."""
+    """How metadata appears: by a single PUT, or by a move from a temporary name."""
     buckets: bool
-    """Whether paths begin with a bucket, which is never made here, and directories are no objects."""
+    """Whether paths begin with a bucket, which is never created here, and there are no real directories."""
     shared: bool
-    """Whether one instance can be used by many threads at once."""
+    """Whether many threads can use one instance at the same time."""
     capabilities: Capability
 
     @property
     def remote(self) -> bool:
-        """Whether a call takes a trip over a network."""
+        """Whether calls go over a network."""
         return self.address != "path" or self.buckets
 
 
@@ -94,7 +94,7 @@ def protocol_of(url: StoreURL) -> Protocol:
     """The protocol that a URL names: the driver of `fsspec+PROTOCOL`, or the scheme itself.
 
     Imports its client library. Raises `UnknownScheme`, `PluginLoadError` if the library is not installed, and
-    `InvalidStoreURL` for a protocol that cannot hold a store.
+    `InvalidStoreURL` for a protocol that cannot contain a store.
     """
     base, plus, driver = url.scheme.partition("+")
     name = driver if plus else base
@@ -109,8 +109,8 @@ def protocol_of(url: StoreURL) -> Protocol:
     address: Literal["host", "base_url", "path"] = (
         "host" if "host" in parameters else "base_url" if "base_url" in parameters else "path"
     )
-    # A root marker is what every path of the filesystem begins with. Where that is nothing, and no host is asked for,
-    # a path begins with the name of a bucket.
+    # A root marker is the start of every path of the filesystem. If it is empty, and no host is needed, a path begins
+    # with the name of a bucket.
     buckets = address == "path" and not cls.root_marker
     return Protocol(
         name=name,
@@ -124,7 +124,7 @@ def protocol_of(url: StoreURL) -> Protocol:
 
 
 def capabilities_of(protocol: Protocol, given: Mapping[str, Any]) -> Capability:
-    """What can be promised with these arguments of the constructor: DURABLE for the provider's own servers only."""
+    """The capabilities with these constructor arguments: DURABLE only for the provider's own servers."""
     client = given.get("client_kwargs")
     options = [given, client if isinstance(client, dict) else {}]
     elsewhere = any(map(os.environ.get, _SERVER_VARIABLES.get(protocol.name, ()))) or any(
@@ -137,7 +137,7 @@ def capabilities_of(protocol: Protocol, given: Mapping[str, Any]) -> Capability:
 
 
 def missing_package(name: str, scheme: str, error: ImportError) -> PluginLoadError:
-    """The error that says what to install for a protocol."""
+    """The error that names the package to install for a protocol."""
     package = _PACKAGES.get(name)
     if package is None:
         return PluginLoadError(f"{scheme}:// needs a package that is not installed: {error}")
@@ -164,5 +164,5 @@ def _load(name: str, scheme: str) -> type[AbstractFileSystem]:
 
 
 def _moves(cls: type[AbstractFileSystem]) -> bool:
-    """Whether the class has a move of its own. fsspec's default copies and deletes, which nobody needs here."""
+    """Whether the class implements a move. fsspec's default copies and deletes, which is of no use here."""
     return cls.mv is not AbstractFileSystem.mv or hasattr(cls, "_mv")

@@ -1,4 +1,4 @@
-"""A write in progress: its data under its final name, which nobody looks at before its metadata is there."""
+"""A write in progress: its data is stored under the final name, which is not read before the metadata exists."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["FsspecStagedFile", "temporary_name"]
 
 _log = logging.getLogger("holdall_fsspec")
 
-# Up to here a file is one PUT; a directory tree takes it as it comes.
+# Up to this size, a file is stored by one PUT; on a directory tree, larger files are written as they arrive.
 _SPOOL_BYTES = 1024 * 1024
 _SPOOL_BYTES_ON_TREE = 128 * 1024
 
 
 def temporary_name() -> str:
-    """The name of metadata that is about to be moved to its place."""
+    """A temporary name for metadata that is then moved to its final name."""
     return f".meta-{secrets.token_hex(6)}.tmp"
 
 
 class FsspecStagedFile(StagedFile):
-    """What is small is kept until it is published; what is not goes to a writer of the filesystem's.
+    """Small data is kept in memory until it is published; larger data goes to a writer of the filesystem.
 
-    A writer is closed only to publish. To discard, it is told so, or its file removed: closing it on the way out would
-    complete an upload that is not whole, and so would dropping it.
+    A writer is closed only to publish. To discard it, its upload is aborted or its file is removed: closing it, or
+    letting it be garbage-collected, would complete a partial upload.
     """
 
     def __init__(self, place: Place, file_id: str) -> None:
@@ -46,7 +46,7 @@ class FsspecStagedFile(StagedFile):
         self._fs: AbstractFileSystem | None = None
         self._writer: Any = None
         self._temporary: str | None = None
-        # What discard has to take back, set before the step that may make it.
+        # What `discard` has to undo; set before the step that may cause it.
         self._begun = self._meta_sent = self._ended = False
 
     def write(self, chunk: Buffer) -> None:
@@ -57,7 +57,7 @@ class FsspecStagedFile(StagedFile):
                     self._spool += chunk
                     return
                 self._open_writer()
-            # A copy: what a buffered writer keeps of it must not change with the caller's memory.
+            # A copy, because the caller may change its memory while a buffered writer still holds it.
             self._writer.write(bytes(chunk))
 
     def publish(self, meta: bytes) -> None:
@@ -90,7 +90,7 @@ class FsspecStagedFile(StagedFile):
             if self._meta_sent:
                 place.remove_file(fs, place.path(self._id, META))
             elif place.info(fs, place.path(self._id, META)) is not None:
-                return  # somebody else was given the same id, and has published it
+                return  # another writer has published an entry with the same id
             if self._temporary:
                 place.remove_file(fs, self._temporary)
             place.remove_file(fs, place.path(self._id, DATA))
@@ -98,12 +98,12 @@ class FsspecStagedFile(StagedFile):
                 place.remove_directory(fs, place.path(self._id))
 
     def _begin(self) -> AbstractFileSystem:
-        """The instance that this write keeps, and the entry's directory."""
+        """The instance that this write uses; creates the entry's directory."""
         if self._fs is not None:
             return self._fs
         place = self._place
         fs = self._fs = place.pool.take()
-        # On an object store the question costs more than the upload of a small file, and ids are never given twice.
+        # On an object store the check costs more than the upload of a small file, and ids are not reused.
         if not place.buckets:
             new = place.make_entry(fs, self._id)
             if (not new or not place.directories) and place.info(fs, place.path(self._id, META)) is not None:
@@ -131,7 +131,7 @@ class FsspecStagedFile(StagedFile):
             else:
                 fs.pipe_file(target, meta)
         except Exception:
-            # The answer may have been lost on its way, not the request.
+            # The request may have succeeded although its response was lost.
             if not self._is_there(meta):
                 raise
         self._temporary = None
@@ -142,22 +142,22 @@ class FsspecStagedFile(StagedFile):
         return False
 
     def _abort(self, writer: Any) -> None:
-        """Give up an upload without completing it."""
+        """Abort an upload without completing it."""
         try:
             if self._place.directories:
-                # No more than an ordinary file that is about to be removed.
+                # It is an ordinary file, which is removed next.
                 writer.close()
             elif hasattr(writer, "discard"):
                 writer.discard()
         except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
             _log.debug("could not abort the upload of %s", self._id, exc_info=True)
-        # A buffered writer completes its upload when it is dropped, unless it counts as closed.
+        # A buffered writer completes its upload when it is garbage-collected, unless it is marked as closed.
         with contextlib.suppress(AttributeError):
             writer.closed = True
 
     @contextlib.contextmanager
     def _dropping_what_fails(self) -> Iterator[None]:
-        """Do not use an instance again that has failed: it may have lost its connection."""
+        """Do not use an instance again after an error: it may have lost its connection."""
         try:
             yield
         except BaseException:

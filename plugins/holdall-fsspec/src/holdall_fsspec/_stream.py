@@ -1,4 +1,4 @@
-"""The bytes of an entry as a stream that asks for ranges as it is read."""
+"""The data of an entry as a stream that requests ranges on demand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MOST_BYTES = 2 * 1024 * 1024
 
 
 class RangeStream(io.RawIOBase):
-    """Bytes `start` to `stop` of something that gives ranges. Holds no connection; a position of its own.
+    """The bytes `start` to `stop` of a source of ranges. Holds no connection, and has its own position.
 
-    What is read straight on is fetched ahead, in pieces that double up to 2 MiB, and never past `stop`.
+    Sequential reads are prefetched in ranges whose size doubles up to 2 MiB, never beyond `stop`.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], start: int, stop: int) -> None:
@@ -27,11 +27,11 @@ class RangeStream(io.RawIOBase):
         self._step = _FIRST_BYTES
 
     def readable(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As many bytes as asked for, unless the range ends: a caller who wants much gets it in few requests."""
+        """The requested number of bytes, fewer only at the end of the range; large reads need few requests."""
         self._check_open()
         left = self._stop - self._at
         wanted = left if size is None or size < 0 else min(size, left)
@@ -45,27 +45,27 @@ class RangeStream(io.RawIOBase):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readall(self) -> bytes:
-        """The rest."""
+        """The rest of the range."""
         return self.read(-1)
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """As `read`."""
+        """See `read`."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        """Forget what was fetched ahead."""
+        """Drop prefetched data."""
         self._ahead = b""
         super().close()
 
     def _take(self, wanted: int) -> bytes:
-        """At most `wanted` bytes; none if the bytes end before the range does."""
+        """At most `wanted` bytes; none if the data ends before the range does."""
         offset = self._at - self._ahead_at
         if offset >= len(self._ahead):
             size = min(max(self._step, min(wanted, _MOST_BYTES)), self._stop - self._at)
             self._step = min(self._step * 2, _MOST_BYTES)
-            # Let go of the old piece before the new one comes: there is never more than one.
+            # The old piece is dropped before the new one is fetched, so that only one is in memory.
             self._ahead, self._ahead_at, offset = b"", self._at, 0
             self._ahead = self._fetch(self._at, self._at + size)
         piece = self._ahead[offset : offset + wanted]

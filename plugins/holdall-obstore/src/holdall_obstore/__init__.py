@@ -1,4 +1,4 @@
-"""holdall's files in an object store, by obstore: `s3+obstore://`, `gs+obstore://`, `az+obstore://` and two more."""
+"""holdall stores on object storage through obstore: `s3+obstore://`, `gs+obstore://`, `az+obstore://` and two more."""
 
 from holdall_obstore._clouds import AzureBackend, GoogleBackend, S3Backend
 from holdall_obstore._local import LocalBackend

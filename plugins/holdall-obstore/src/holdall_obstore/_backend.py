@@ -1,7 +1,8 @@
-"""The five verbs on an obstore store, the same for every kind of it.
+"""The backend's five operations on an obstore store, shared by all kinds of stores.
 
 An entry is `<prefix>/<id>/data.bin` and `<prefix>/<id>/meta.json`. The PUT of `meta.json` is the commit, and its
-removal is what deletes: whatever happens in between leaves at worst a `data.bin` that nobody sees and `sweep` removes.
+removal is the deletion: an interruption in between leaves at worst a `data.bin` that is invisible and that `sweep`
+removes.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ _log = logging.getLogger("holdall")
 
 
 class ObstoreBackend(Backend):
-    """Entries in `store` below `prefix`. What differs between the kinds of stores is in the subclasses."""
+    """Entries in `store` below `prefix`. Subclasses implement the differences between kinds of stores."""
 
     conditional = True
-    """Whether the server can be asked to store only what is absent; false once it has said that it cannot."""
+    """Whether the server supports storing an object only if it is absent; False once it has reported otherwise."""
 
     def __init__(
         self,
@@ -56,9 +57,9 @@ class ObstoreBackend(Backend):
         max_concurrency: int = 1,
         readers: int = 1,
     ) -> None:
-        """`where` names the location in messages, without a secret.
+        """`where` names the location in messages, without secrets.
 
-        `max_concurrency` is how many parts of an upload are on their way at once, `readers` how many threads read the
+        `max_concurrency` is how many parts of an upload are sent concurrently, `readers` how many threads read the
         metadata of a listing.
         """
         self.store = store
@@ -71,7 +72,7 @@ class ObstoreBackend(Backend):
         self._pool_lock = threading.Lock()
 
     def data_key(self, file_id: str) -> str:
-        """The key of an entry's bytes."""
+        """The key of an entry's data."""
         return f"{self._prefix}{file_id}/{_DATA}"
 
     def meta_key(self, file_id: str) -> str:
@@ -79,20 +80,20 @@ class ObstoreBackend(Backend):
         return f"{self._prefix}{file_id}/{_META}"
 
     def asking(self, operation: str, file_id: str | None = None) -> Asking:
-        """The context for requests."""
+        """The context manager for requests."""
         return Asking(self.where, operation, file_id)
 
     def stage(self, file_id: str) -> StagedFile:
         return StagedObject(self, file_id)
 
     def read_meta(self, file_id: str) -> bytes:
-        # GET and not HEAD even where only its presence counts: the answer to a HEAD has no body that could tell an
-        # absent bucket from an absent object.
+        # GET and not HEAD, even where only existence matters: the response to a HEAD has no body, so an absent bucket
+        # could not be distinguished from an absent object.
         with self.asking("read", file_id):
             return bytes(self.store.get(self.meta_key(file_id)).bytes())
 
     def find_meta(self, file_id: str) -> bytes | None:
-        """The metadata; None if it is absent."""
+        """The metadata; None if it does not exist."""
         try:
             return self.read_meta(file_id)
         except FileNotFound:
@@ -111,11 +112,12 @@ class ObstoreBackend(Backend):
                 try:
                     asked.append((file_id, pool.submit(self.find_meta, file_id)))
                 except RuntimeError:
-                    # The interpreter is exiting, or there may be no more threads: those before, then this one, here.
+                    # The interpreter is exiting, or no more threads can be started: yield the earlier results, then
+                    # read this one here.
                     while asked:
                         yield from _answer(*asked.popleft())
                     yield from super().read_metas([file_id])
-                # Twice as many as there are threads, so that none waits for the reader of this.
+                # Twice as many as there are threads, so that threads need not wait for the consumer.
                 if len(asked) >= 2 * self._readers:
                     yield from _answer(*asked.popleft())
             while asked:
@@ -141,7 +143,7 @@ class ObstoreBackend(Backend):
                     return io.BytesIO()
                 raise
             first, end = result.range
-            # What is no more than a chunk is taken in one call, not asked for again and again until it ends.
+            # A small object is read in one call instead of repeated ones.
             if end - first <= _STREAM_BYTES:
                 return io.BytesIO(result.bytes())
             return cast("BinaryIO", ObjectStream(result.stream(_STREAM_BYTES), asking))
@@ -153,7 +155,7 @@ class ObstoreBackend(Backend):
             return
         offset = start_after(after)
         if offset is not None and (before is None or before > offset):
-            # A name that is none of an entry's tells where the entries end.
+            # Names that are not ids are kept, to find out where the entries end.
             names_in_order = (n for n, rest, _ in self._objects(offset) if rest == _META or not is_valid(n))
             yield from in_order(names_in_order, after, before)
 
@@ -162,14 +164,14 @@ class ObstoreBackend(Backend):
         try:
             self.remove_data(file_id)
         except StorageError as error:
-            # The file is deleted; to report a failure would be wrong.
+            # The file is deleted, so reporting a failure would be wrong.
             _log.warning("could not give back the space of deleted %s; sweep will: %s", file_id, error)
 
     def discarded(self, file_id: str) -> None:
-        """Called when a write of `file_id` was given up, to remove what is no object."""
+        """Called when a write of `file_id` was discarded, to remove what is not an object."""
 
     def remove_data(self, file_id: str) -> None:
-        """Remove the bytes; if there are none, do nothing."""
+        """Remove the data. Does nothing if there is none."""
         try:
             with self.asking("delete", file_id):
                 self.store.delete(self.data_key(file_id))
@@ -180,7 +182,7 @@ class ObstoreBackend(Backend):
         objects = self._objects(start_after(None))
         if Capability.ORDERED_LISTING not in self.capabilities:
             objects = iter(sorted(objects, key=lambda o: (o[0], o[1])))
-        # The objects of one entry follow each other in every order: their keys begin alike, up to a slash.
+        # The objects of an entry are adjacent in any order, because their keys share a prefix up to a slash.
         for file_id, group in itertools.groupby(objects, lambda o: o[0]):
             found = {rest: meta for _, rest, meta in group}
             if _DATA in found and _META not in found and is_valid(file_id) and not is_alive(file_id):
@@ -190,7 +192,7 @@ class ObstoreBackend(Backend):
 
     def discard_debris(self, debris: Debris) -> None:
         assert debris.file_id is not None
-        # It may have been published since it was seen.
+        # It may have been published since it was found.
         if self.find_meta(debris.file_id) is None:
             self.remove_data(debris.file_id)
 
@@ -201,8 +203,8 @@ class ObstoreBackend(Backend):
             pool.shutdown(cancel_futures=True)
 
     def _remove_meta(self, file_id: str) -> None:
-        """Remove the metadata. `FileNotFound` if there is none, as far as can be told."""
-        # A DELETE of what is absent is a success here.
+        """Remove the metadata. Raises `FileNotFound` if there is none, as far as that can be determined."""
+        # On these servers, a DELETE of an absent object succeeds.
         self.read_meta(file_id)
         self.delete_meta(file_id)
 
@@ -212,7 +214,7 @@ class ObstoreBackend(Backend):
             self.store.delete(self.meta_key(file_id))
 
     def _objects(self, offset: str | None = None) -> Iterator[tuple[str, str, ObjectMeta]]:
-        """The objects below the prefix as first part, rest of the key and description, in the server's order."""
+        """The objects below the prefix as first segment, rest of the key, and description, in the server's order."""
         ordered = Capability.ORDERED_LISTING in self.capabilities
         start = f"{self._prefix}{offset}" if ordered and offset else None
         asking = self.asking("list")

@@ -1,4 +1,4 @@
-"""The backends for object stores on the network: S3 and what speaks like it, Google and Azure."""
+"""The backends for object stores on the network: S3 and compatible servers, Google and Azure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["AzureBackend", "GoogleBackend", "S3Backend"]
 
 _MOST_PARTS = 10_000
-# Reading metadata waits for the network much more than for this machine.
-# A page of 20, with the file after it that tells of more, is read in one go.
+# Reading metadata mostly waits for the network. A page of 20, plus the file that shows whether there are more, is read
+# in one round.
 _READERS = 24
 _LONGEST_SIGNED_SECONDS = 7 * 86_400
 
@@ -40,7 +40,7 @@ _ALWAYS = (
 
 
 class CloudOptions(BackendOptions):
-    """Options that mean the same for every kind of object store."""
+    """Options that are the same for every kind of object store."""
 
     endpoint_url: str | None = Field(
         default=None,
@@ -71,12 +71,12 @@ class CloudOptions(BackendOptions):
 
 
 class CloudBackend(ObstoreBackend):
-    """What the three have in common."""
+    """The common part of the three backends."""
 
     def __init__(
         self, kind: type[Any], url: StoreURL, options: CloudOptions, config: dict[str, Any], endpoint: str | None
     ) -> None:
-        """`kind` is obstore's class, `config` what is its own; `endpoint` is None for the provider's."""
+        """`kind` is obstore's class, `config` its specific configuration; `endpoint` is None for the provider's own."""
         if not url.host or url.port is not None:
             raise InvalidStoreURL(f"{url}: name a bucket, without a port: {url.scheme}://bucket/prefix")
         if url.username is not None:
@@ -86,18 +86,18 @@ class CloudBackend(ObstoreBackend):
         prefix = _prefix(url)
         silence = timedelta(seconds=options.timeout_seconds)
         client: ClientConfig = {
-            # Only where it was asked for, so that no redirect leads out of TLS.
+            # Only if it was requested, so that a redirect cannot lead away from TLS.
             "allow_http": endpoint is not None and endpoint.startswith("http://"),
             "connect_timeout": min(silence, timedelta(seconds=10)),
             "read_timeout": silence,
-            # obstore counts this to the end of the body, however long its reader takes: a day is for ever.
+            # obstore measures this to the end of the body, however slowly it is read: a day is practically unlimited.
             "timeout": timedelta(days=1),
         }
         retry: RetryConfig = {"max_retries": options.retries, "retry_timeout": silence}
         try:
             store = kind(url.host, config=config, client_options=client, retry_config=retry)
         except (BaseError, ValueError) as error:
-            # Not chained: obstore's text may quote what it was given, secrets included.
+            # Not chained, because obstore's message may quote its input, including secrets.
             raise InvalidStoreURL(
                 f"{url}: obstore does not accept the bucket or an option ({type(error).__name__}); the README says "
                 "what it needs"
@@ -114,7 +114,7 @@ class CloudBackend(ObstoreBackend):
         self.capabilities = _ALWAYS
         if not options.anon:
             self.capabilities |= Capability.SIGNED_URLS
-        # What stands behind an endpoint of one's own may keep acknowledged bytes in memory.
+        # A custom endpoint's server may keep acknowledged data in memory.
         if endpoint is None:
             self.capabilities |= Capability.DURABLE
         self.limits = Limits(max_file_bytes=_MOST_PARTS * int(options.part_size))
@@ -132,8 +132,8 @@ class CloudBackend(ObstoreBackend):
 
 
 class S3Backend(CloudBackend):
-    """`s3+obstore://bucket/prefix`. Credentials: `AWS_ACCESS_KEY_ID` and its like, a role of the machine, or the
-    options.
+    """`s3+obstore://bucket/prefix`. Credentials: `AWS_ACCESS_KEY_ID` and related variables, a role of the machine, or
+    the options.
     """
 
     class Options(CloudOptions):
@@ -180,8 +180,8 @@ class S3Backend(CloudBackend):
 
 
 class GoogleBackend(CloudBackend):
-    """`gs+obstore://bucket/prefix`. Credentials: `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_SERVICE_ACCOUNT`, or the
-    machine's own.
+    """`gs+obstore://bucket/prefix`. Credentials: `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_SERVICE_ACCOUNT`, or those
+    of the machine.
     """
 
     class Options(CloudOptions):
@@ -197,7 +197,7 @@ class GoogleBackend(CloudBackend):
 
 
 class AzureBackend(CloudBackend):
-    """`az+obstore://container/prefix`. Credentials: `AZURE_STORAGE_ACCOUNT_KEY` and its like, or the options."""
+    """`az+obstore://container/prefix`. Credentials: `AZURE_STORAGE_ACCOUNT_KEY` and similar, or the options."""
 
     class Options(CloudOptions):
         """Options of `az+obstore://`."""
@@ -227,16 +227,16 @@ class AzureBackend(CloudBackend):
             endpoint=endpoint,
             skip_signature=options.anon or None,
         )
-        # Not ORDERED_LISTING: obstore does not make Azure begin at a name.
+        # Not ORDERED_LISTING: obstore cannot make Azure start a listing at a name.
         backend = cls(AzureStore, url, options, config, endpoint)
-        # obstore asks this by itself, and then an emulator on this machine; some of its spellings say no.
+        # obstore reads this variable itself and then uses an emulator on this machine; some values mean no.
         if os.environ.get("AZURE_STORAGE_USE_EMULATOR"):
             backend.capabilities &= ~Capability.DURABLE
         return backend
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given: what obstore is told wins over its environment."""
+    """The options that were given; they override obstore's environment variables."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -245,7 +245,7 @@ def _secret(option: SecretStr | None) -> str | None:
 
 
 def _endpoint_in(*names: str) -> str | None:
-    """The server that the first of these variables names, which obstore would take as it is."""
+    """The endpoint in the first of these variables, which obstore would use without checks."""
     for name in names:
         if url := os.environ.get(name):
             try:
@@ -257,7 +257,7 @@ def _endpoint_in(*names: str) -> str | None:
 
 def _checked_endpoint(url: str) -> str:
     parts = urlsplit(url)
-    # obstore would send a password as the storage's, and name it in its errors.
+    # obstore would send a password in it to the storage, and include it in its errors.
     if parts.username is not None or parts.password is not None:
         raise ValueError("it must not contain credentials; give them as options")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -268,7 +268,7 @@ def _checked_endpoint(url: str) -> str:
 
 
 def _prefix(url: StoreURL) -> str:
-    """What the keys begin with: empty, or ending with a slash."""
+    """The common prefix of the keys: empty, or ending with a slash."""
     path = url.path.strip("/")
     if not path:
         return ""

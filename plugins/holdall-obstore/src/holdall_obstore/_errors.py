@@ -1,7 +1,7 @@
-"""From obstore's exceptions to holdall's: one sentence each, that says what to do and holds no secret.
+"""Translation of obstore's exceptions to holdall's errors: one sentence each, with advice and without secrets.
 
-obstore has few classes, and for what a server answered only a text, which quotes the server's answer. What is told
-apart here is told by the error code in that answer, or by the HTTP status where there is no code.
+obstore has few exception classes, and reports a server's error only as text, which quotes the response. Errors are
+distinguished by the error code in that response, or by the HTTP status if there is no code.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Asking", "EntryExists", "NoConditions", "is_past_the_end"]
 
 
 class EntryExists(StorageError):
-    """There is an object under this key already."""
+    """There is already an object under this key."""
 
 
 class NoConditions(StorageError):
-    """The server does not know the conditional request that was made."""
+    """The server does not support conditional requests."""
 
 
 _CODE = re.compile(r"<Code>([\w.]+)</Code>|\"(?:code|error)\": ?\"([\w.]+)\"")
@@ -80,7 +80,7 @@ _BY_STATUS: dict[int, tuple[type[StorageError], str]] = {
     501: (NoConditions, "the server does not know this kind of request; it may be no full S3"),
     507: (StorageFull, _FULL),
 }
-# Looked for in this order; the first says more than those after it.
+# Checked in this order, the most specific first.
 _BY_TEXT: tuple[tuple[str, type[StorageError], str], ...] = (
     ("incorrectly configured region", StorageError, _WRONG_REGION),
     ("timed out", StorageUnavailable, "the server does not answer in time; try again"),
@@ -92,9 +92,9 @@ _BY_TEXT: tuple[tuple[str, type[StorageError], str], ...] = (
 
 
 class Asking:
-    """A context manager around requests: checks that this process may make any, and turns what they raise.
+    """A context manager around requests: checks that this process can make any, and translates their exceptions.
 
-    `FileNotFound` stands for an absent object only; an absent bucket is a `StorageError`.
+    `FileNotFound` is only for an absent object; an absent bucket is a `StorageError`.
     """
 
     __slots__ = ("_file_id", "_operation", "_where")
@@ -112,8 +112,8 @@ class Asking:
     ) -> None:
         if isinstance(error, HoldallError):
             return
-        # An OSError with a number is of this machine; the store turns it into what fits its errno. One without is what
-        # obstore's writer makes of an answer of the server's when it is closed.
+        # An OSError with a number is a local error, which the store translates by its errno. One without a number is
+        # how obstore's writer reports an error of the server when it is closed.
         if isinstance(error, (BaseError, FileNotFoundError)) or (isinstance(error, OSError) and error.errno is None):
             raise self._meant(error) from error
 
@@ -138,7 +138,7 @@ class Asking:
 def _reason(error: Exception, text: str, code: str | None) -> tuple[type[StorageError], str]:
     if code in _BY_CODE:
         return _BY_CODE[code or ""]
-    # Asked of the machine itself, because nothing else was given; what that answers is of no interest.
+    # Without configured credentials, obstore asks the machine's metadata service; that error is of no interest.
     if any(host in text for host in _METADATA_HOSTS):
         return AccessDenied, _NO_CREDENTIALS
     found = _STATUS.search(text)
@@ -160,6 +160,6 @@ def _reason(error: Exception, text: str, code: str | None) -> tuple[type[Storage
 
 
 def is_past_the_end(error: BaseError) -> bool:
-    """Whether this is how obstore says that a range begins at or after the end of the object."""
+    """Whether this is obstore's error for a range that begins at or after the end of the object."""
     text = str(error)
     return "status code: 416" in text or "StartTooLarge" in text

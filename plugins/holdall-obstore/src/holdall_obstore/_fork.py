@@ -1,8 +1,8 @@
-"""obstore does not survive a fork: what to do about it.
+"""Detection of forks, after which obstore cannot be used.
 
-obstore runs its requests on threads that it starts at the first request and keeps for the whole process. A child made
-by fork has their locks and none of the threads, so a request of the child would wait for ever, through a store made
-anew too. It can only be refused. A process that has made no request yet may fork freely.
+obstore runs requests on threads that it starts with the first request and keeps for the whole process. A forked child
+inherits their locks but none of the threads, so its requests would wait forever, even through a new store. They can
+only be refused. A process that has made no request yet may fork freely.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _broken = False
 
 
 def enter() -> None:
-    """To be called before every request. Raises `StorageError` in a forked child that can make none."""
+    """Must be called before every request. Raises `StorageError` in a forked child that cannot make requests."""
     global _used  # noqa: PLW0603 - one state for the process, as obstore's threads are
     if _broken:
         raise StorageError(

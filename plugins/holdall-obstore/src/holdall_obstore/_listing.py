@@ -1,4 +1,4 @@
-"""Ids in the order of text, from servers that list keys in an order of their own."""
+"""Ids in text order, from servers that list keys in a different order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from holdall.ids import PREFIX, is_valid
 
 __all__ = ["in_order", "start_after"]
 
-# Of a bound that is no id, the part that can be one.
+# The part of a bound that can be part of an id.
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def start_after(after: str | None) -> str | None:
-    """The name that every entry with an id greater than `after` lies behind, in any of the known orders.
+    """A name that sorts before every entry with an id greater than `after`, in each of the known orders.
 
-    None: there is no such entry.
+    None if there can be no such entry.
     """
     if after is None or after < PREFIX:
         return PREFIX.removesuffix("-")
@@ -26,17 +26,17 @@ def start_after(after: str | None) -> str | None:
         return None
     found = _ID_LIKE.match(after)
     assert found is not None
-    # "file-a" itself and not "file-a/": the keys of "file-a-1" come before those of "file-a".
+    # "file-a" itself and not "file-a/": the keys of "file-a-1" sort before those of "file-a".
     return found[0].removesuffix("-") if found[0] == PREFIX else found[0]
 
 
 def in_order(names: Iterable[str], after: str | None, before: str | None) -> Iterator[str]:
-    """The ids among `names` that lie between the bounds, ascending, as soon as it is known that none comes before.
+    """The ids among `names` between the bounds, ascending, each as soon as no smaller one can follow.
 
-    `names` are the first parts of keys `<name>/…`, in the server's order. Most servers order by the bytes of the whole
-    key, where "-" comes before "/": the keys of `file-a-1` before those of `file-a`. Others order by name, as a
-    directory does. Either way an id can be preceded in text only by those that it is a continuation of, after a "-";
-    it is held back until those can come no more. A server with yet another order is found out: `StorageError`.
+    `names` are the first segments of keys `<name>/…`, in the server's order. Most servers order by the bytes of the
+    whole key, where "-" sorts before "/": the keys of `file-a-1` before those of `file-a`. Others order by name, as a
+    directory does. In both cases, the only smaller ids that can follow an id are its own prefixes before a "-"; the id
+    is held back until none of these can follow. A server with any other order is detected: `StorageError`.
     """
     for name in _ascending(names):
         if before is not None and name >= before:
@@ -51,7 +51,7 @@ def _ascending(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if not is_valid(name):
             if name > PREFIX and not name.startswith(PREFIX):
-                break  # behind all ids, in both orders
+                break  # after all ids, in both orders
             continue
         if name <= last:
             raise StorageError(

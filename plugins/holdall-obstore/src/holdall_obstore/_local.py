@@ -1,4 +1,4 @@
-"""obstore's store in a local directory. holdall's own `file://` promises more; this one is for comparing and moving."""
+"""obstore's store in a local directory, for comparisons and migration; holdall's own `file://` makes more promises."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEPT = frozenset({"data.bin", "meta.json"})
 class LocalBackend(ObstoreBackend):
     """`file+obstore:///directory`. Not DURABLE: obstore does not sync what it writes.
 
-    obstore follows symbolic links; here an entry that is one, or has one in it, counts as absent.
+    obstore follows symbolic links; here, an entry that is a link or contains one counts as absent.
     """
 
     capabilities = (
@@ -41,7 +41,7 @@ class LocalBackend(ObstoreBackend):
     )
 
     class Options(BackendOptions):
-        """There are none."""
+        """This backend has no options."""
 
     def __init__(self, root: str) -> None:
         self._root = os.path.abspath(root)
@@ -74,7 +74,7 @@ class LocalBackend(ObstoreBackend):
         return super().open_data(file_id, start, stop)
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
-        # Not obstore's list: it would walk into every directory, and follow links out of the root.
+        # Not obstore's list, which would descend into every directory, and follow links out of the root.
         with os.scandir(self._root) as found:
             names = [e.name for e in found if is_valid(e.name) and e.is_dir(follow_symlinks=False)]
         yield from sorted(n for n in names if (after is None or n > after) and (before is None or n < before))
@@ -85,7 +85,7 @@ class LocalBackend(ObstoreBackend):
         self.discarded(file_id)
 
     def discarded(self, file_id: str) -> None:
-        # Only an empty directory can be removed so.
+        # This removes only an empty directory.
         with contextlib.suppress(OSError):
             os.rmdir(os.path.join(self._root, file_id))
 
@@ -97,10 +97,10 @@ class LocalBackend(ObstoreBackend):
             try:
                 names = os.listdir(folder)
             except FileNotFoundError:
-                continue  # removed meanwhile
-            # Parts of writes that died are beside the two files, with a number at the end of their names.
+                continue  # removed in the meantime
+            # Parts of interrupted writes are next to the two files, with a number at the end of their names.
             dead = [n for n in names if n.partition("#")[0] in _KEPT and ("#" in n or "meta.json" not in names)]
-            # "" is the directory itself, where nothing is in it.
+            # "" stands for an empty directory itself.
             for name in dead or ([""] if not names else []):
                 with contextlib.suppress(FileNotFoundError):
                     status = os.lstat(os.path.join(folder, name))
@@ -116,7 +116,7 @@ class LocalBackend(ObstoreBackend):
 
     def _remove_meta(self, file_id: str) -> None:
         self._refuse_link(file_id)
-        # Only one of several can unlink it.
+        # Only one of several concurrent callers can unlink it.
         self.delete_meta(file_id)
 
     def _refuse_link(self, file_id: str, name: str = "") -> None:

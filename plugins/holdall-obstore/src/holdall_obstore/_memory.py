@@ -1,4 +1,4 @@
-"""obstore's store in the memory of this process: for tests of what runs on obstore elsewhere."""
+"""obstore's store in the memory of this process: for tests of applications that use obstore in production."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["MemoryBackend"]
 
 
 class _Space:
-    """A store, and the lock that makes looking and removing one step."""
+    """A store, and a lock that makes checking and removing atomic."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -31,7 +31,7 @@ _shared_lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    # Other threads are gone, and with them whoever held a lock.
+    # The other threads do not exist in the child, so a lock that one of them held would never be released.
     global _shared_lock  # noqa: PLW0603
     _shared_lock = threading.Lock()
     for space in _shared.values():
@@ -49,7 +49,7 @@ class MemoryBackend(ObstoreBackend):
     )
 
     class Options(BackendOptions):
-        """There are none."""
+        """This backend has no options."""
 
     def __init__(self, name: str | None = None) -> None:
         if name is None:

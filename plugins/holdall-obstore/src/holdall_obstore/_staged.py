@@ -1,4 +1,4 @@
-"""A write: in memory up to the size of a part, from there on as a multipart upload; the metadata last."""
+"""A write: in memory up to the size of a part, then as a multipart upload; the metadata last."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["StagedObject", "is_alive"]
 
 _log = logging.getLogger("holdall")
 
-# Smaller chunks are put together: each would take many times its size.
+# Smaller chunks are combined, because each one has an overhead of many times its size.
 _PIECE_BYTES = 64 * 1024
 
-# The writes of this process that live. Weak: a write that was dropped is a dead one.
+# The running writes of this process. Weak references: a write that was garbage-collected counts as dead.
 _alive: weakref.WeakValueDictionary[str, StagedObject] = weakref.WeakValueDictionary()
 
 
 def is_alive(file_id: str) -> bool:
-    """Whether this process is writing that entry right now."""
+    """Whether this process is currently writing that entry."""
     return file_id in _alive
 
 
 class StagedObject(StagedFile):
-    """What is written goes to the server once it fills a part; before that it is in memory."""
+    """Data is sent to the server once it exceeds a part; until then it is in memory."""
 
     def __init__(self, backend: ObstoreBackend, file_id: str) -> None:
         self._backend = backend
@@ -53,7 +53,7 @@ class StagedObject(StagedFile):
         _alive[file_id] = self
 
     def write(self, chunk: Buffer) -> None:
-        # Bytes of their own: obstore holds on to what it is given, and the caller may reuse the memory.
+        # A copy, because obstore keeps references to the data, and the caller may reuse its memory.
         data = chunk if isinstance(chunk, bytes) else bytes(chunk)
         if self._writer is not None:
             with self._asking:
@@ -62,7 +62,7 @@ class StagedObject(StagedFile):
         self._size += len(data)
         self._small += data
         if len(self._small) >= _PIECE_BYTES:
-            # Kept as pieces, not joined: they are handed on without a copy.
+            # Kept as separate pieces, so that they can be passed on without copying.
             self._pieces.append(bytes(self._small) if len(self._small) > len(data) else data)
             self._small.clear()
         if self._size > self._backend.part_size:
@@ -80,13 +80,13 @@ class StagedObject(StagedFile):
                 self._writer.write(piece)
 
     def _take_pieces(self) -> list[bytes]:
-        """What is in memory, which is then empty."""
+        """Take the data out of memory."""
         pieces, self._pieces = [*self._pieces, bytes(self._small)], []
         self._small = bytearray()
         return pieces
 
     def publish(self, meta: bytes) -> None:
-        # Refused in a forked child before anything is sent: then there is nothing to be taken back.
+        # In a forked child this raises before anything is sent, so there is nothing to undo.
         enter()
         in_parts = self._writer is not None
         try:
@@ -95,7 +95,7 @@ class StagedObject(StagedFile):
             if in_parts:
                 self._check_data()
         except BaseException:
-            # Reported as failed means not there.
+            # A write that is reported as failed must not be visible.
             try:
                 self.discard()
             except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
@@ -109,7 +109,7 @@ class StagedObject(StagedFile):
         self._finish()
         writer, self._writer = self._writer, None
         if writer is not None:
-            # An exception is what makes it abort; `close` would complete the upload with what is there.
+            # An exception makes the writer abort; `close` would complete the partial upload.
             abort = StorageError("the upload was discarded")
             with self._asking:
                 writer.__exit__(StorageError, abort, None)
@@ -125,7 +125,8 @@ class StagedObject(StagedFile):
                 self._put(key, data)
             except EntryExists:
                 self._refuse_to_replace()
-                # Bytes without metadata: of a write that died, or of this one, whose first answer was lost.
+                # Data without metadata: of an interrupted write, or of this one, if the response to a first attempt was
+                # lost.
                 self._data_may_be_there = True
                 with self._asking:
                     self._backend.store.put(key, data, use_multipart=False)
@@ -133,11 +134,11 @@ class StagedObject(StagedFile):
                 self._data_may_be_there = True
                 raise
         else:
-            # The end of a multipart upload cannot be made conditional.
+            # The completion of a multipart upload cannot be made conditional.
             self._refuse_to_replace()
             self._data_may_be_there = True
-            # Closed once, whatever comes of it: what obstore could not complete it has aborted, and to be told so once
-            # more would be another error than this one.
+            # Closed only once: obstore has already aborted what it could not complete, and closing again would raise a
+            # different error.
             writer, self._writer = self._writer, None
             with self._asking:
                 writer.close()
@@ -148,20 +149,20 @@ class StagedObject(StagedFile):
         try:
             self._put(self._backend.meta_key(self._file_id), meta)
         except StorageError as error:
-            # The answer may have been lost, and the request repeated: what counts is what is there.
+            # The response may have been lost, and the request repeated: what matters is what is stored.
             found = self._backend.find_meta(self._file_id)
             if found is None:
                 raise
             if not meta.startswith(found):
                 raise self._exists() from error
             if found != meta:
-                # Some servers keep what came of a PUT whose connection broke; the condition then meets it.
+                # Some servers store the partial data of a PUT whose connection broke; then the condition fails.
                 with self._asking:
                     self._backend.store.put(self._backend.meta_key(self._file_id), meta, use_multipart=False)
 
     def _check_data(self) -> None:
-        """An upload in parts may look old the moment it is complete, so that a sweep elsewhere takes it for a dead one:
-        S3 counts its age from its beginning.
+        """A completed multipart upload may look old at once, because S3 counts its age from its beginning, so that a
+        sweep elsewhere removes it as a leftover.
         """
         try:
             with self._asking:
@@ -173,7 +174,7 @@ class StagedObject(StagedFile):
             ) from error
 
     def _put(self, key: str, data: bytes) -> None:
-        """One PUT that replaces nothing, where the server can do that."""
+        """A single PUT that does not replace an object, if the server supports this."""
         if self._backend.conditional:
             try:
                 with self._asking:
@@ -193,9 +194,9 @@ class StagedObject(StagedFile):
         return StorageError(f"cannot create {self._file_id}: an entry with this id exists already")
 
     def _take_back(self) -> None:
-        """Remove what was stored, unless it belongs to an entry that somebody else has published."""
+        """Remove what was stored, unless it belongs to an entry that another writer has published."""
         found = self._backend.find_meta(self._file_id)
-        # The beginning of ours is ours too: what came of a PUT whose connection broke.
+        # A prefix of this write's metadata is also its own: from a PUT whose connection broke.
         if found is not None and (self._meta is None or not self._meta.startswith(found)):
             return
         if found is not None:

@@ -1,4 +1,4 @@
-"""The bytes of an object as a stream."""
+"""The data of an object as a stream."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["ObjectStream"]
 
 
 class ObjectStream(io.RawIOBase):
-    """What a GET delivers, a chunk at a time as it is read. Closing it early ends the transfer.
+    """The response body of a GET, fetched in chunks on demand. Closing it early ends the transfer.
 
-    A connection that breaks is taken up again by obstore where it broke.
+    obstore resumes a broken connection where it broke off.
     """
 
     def __init__(self, chunks: Iterable[bytes], asking: Asking) -> None:
@@ -28,7 +28,7 @@ class ObjectStream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """`size` bytes, fewer only at the end; negative or None: all there are."""
+        """`size` bytes, fewer only at the end; negative or None: all that follow."""
         # RawIOBase.read would allocate `size` bytes for each chunk.
         wanted = None if size is None or size < 0 else size
         parts = []

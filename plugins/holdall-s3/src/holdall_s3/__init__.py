@@ -1,6 +1,6 @@
-"""holdall's files in an S3 bucket, by s3fs: `s3://bucket/prefix`.
+"""holdall stores in an S3 bucket, through s3fs: `s3://bucket/prefix`.
 
-An entry is two objects, `<id>/data.bin` and `<id>/meta.json`; the PUT of the second makes it exist.
+An entry is two objects, `<id>/data.bin` and `<id>/meta.json`; it exists from the PUT of the second on.
 """
 
 from holdall_s3._backend import S3Backend

@@ -1,4 +1,4 @@
-"""The five verbs on an S3 bucket."""
+"""The backend's five operations, on an S3 bucket."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
 _MOST_PARTS = 10_000
 _LARGEST_OBJECT = 5 * 1024**4
 _LONGEST_SIGNATURE_SECONDS = 7 * 86_400
-# Small requests wait for the network, and take next to no memory.
-# A page of 20, with the file after it that tells of more, is read in one go.
+# Small requests mostly wait for the network, and use little memory. A page of 20, plus the file that shows whether
+# there are more, is read in one round.
 _READERS = 24
-# Read by one hand-over to the client's loop, and by one back.
+# Read with a single round trip to the client's event loop.
 _TOGETHER = 8
 
 
 class S3Backend(Backend):
-    """Files in a bucket, below a prefix. Makes no request before the first call of a verb."""
+    """Files in a bucket, below a prefix. Makes no request before the first call."""
 
     class Options(S3Options):
         """Options of `s3://`."""
 
-    # Not EXCLUSIVE_REMOVE: a DELETE does not tell whether it was the one that removed the object.
+    # Not EXCLUSIVE_REMOVE: the response to a DELETE does not say whether it removed the object.
     capabilities = (
         Capability.ATOMIC_PUBLISH
         | Capability.RANGED_READS
@@ -62,7 +62,7 @@ class S3Backend(Backend):
         self._client = Client(bucket, options)
         self._keys = Keys.below(prefix)
         self.limits = Limits(max_file_bytes=min(int(options.part_size) * _MOST_PARTS, _LARGEST_OBJECT))
-        # What stands behind an endpoint of one's own may keep acknowledged bytes in memory.
+        # A custom endpoint's server may keep acknowledged data in memory.
         if self._client.is_amazon:
             self.capabilities |= Capability.DURABLE
         if options.anon:
@@ -126,14 +126,14 @@ class S3Backend(Backend):
         return list_ids(self._client, self._keys, after, before)
 
     def remove(self, file_id: str) -> None:
-        # A DELETE of what is absent succeeds, so this has to be asked first.
+        # A DELETE of an absent object succeeds, so existence must be checked first.
         self.read_meta(file_id)
         what = f"delete {file_id}"
         self._client.call("delete_object", what, file_id, Key=self._keys.meta(file_id))
         try:
             self._client.call("delete_object", what, file_id, Key=self._keys.data(file_id))
         except (FileNotFound, StorageError) as error:
-            # The entry is gone, and a caller who is told that it failed would try again in vain.
+            # The entry is deleted, and a caller that gets an error would retry in vain.
             _log.warning("%s is deleted, its bytes are left for a sweep: %s", file_id, error)
 
     def debris(self) -> Iterator[Debris]:

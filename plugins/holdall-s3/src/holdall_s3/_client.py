@@ -1,4 +1,4 @@
-"""One s3fs file system: how it is made, called from any thread, and what a fork does to it."""
+"""An s3fs filesystem: its creation, calls from any thread, and forks."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["Client", "Pending", "keep_for_ever", "tell_after_fork"]
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
-# As good as no limit. An open file holds a connection for as long as its reader likes, and a request that had to wait
-# for one of them could wait for ever: no timeout of the client covers that wait.
+# Practically unlimited. An open file holds a connection for as long as it is open, and a request that had to wait for
+# one of these could wait forever: no timeout of the client covers that wait.
 _MOST_CONNECTIONS = 1_000_000
 
-# All that live and hold a connection, so that a fork can reach them.
+# All live objects that hold a connection, to be notified after a fork.
 _holders: weakref.WeakSet[Any] = weakref.WeakSet()
 
-# What a forked child inherited. It is never used there, and never freed either: freeing a connection would take its
-# socket out of the epoll set that is shared with the parent.
+# What a forked child inherited. It is never used there, and never freed either: freeing a connection would remove its
+# socket from the epoll set that is shared with the parent.
 _inherited: list[object] = []
 
 
 class Pending(Generic[T]):
-    """A coroutine under way on the client's loop."""
+    """A coroutine running on the client's event loop."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._loop = get_loop()
@@ -51,9 +51,9 @@ class Pending(Generic[T]):
         self._task.add_done_callback(lambda _: self._done.set())
 
     def result(self) -> T:
-        """What it returns or raises. If waiting is interrupted (Ctrl-C), it is stopped before that is raised."""
+        """The coroutine's result or exception. If the wait is interrupted (Ctrl-C), the coroutine is cancelled."""
         if self._pid != os.getpid():
-            # The loop that would end it is the parent's; waiting would last for ever.
+            # The event loop that would finish it exists only in the parent; the wait would never end.
             raise StorageError("cannot continue what the parent process began; begin it again in this process")
         try:
             self._done.wait()
@@ -64,27 +64,27 @@ class Pending(Generic[T]):
         return self._task.result()
 
     def stop(self) -> None:
-        """Cancel it and wait until it has ended, so that nothing of it happens afterwards."""
-        # In a forked child there is nobody to end it, and nothing to be ended.
+        """Cancel it and wait until it has ended, so that it has no effect afterwards."""
+        # In a forked child, there is no event loop to end it, and nothing to be ended.
         if self._pid != os.getpid():
             return
         self._loop.call_soon_threadsafe(self._cancel)
-        # What is collected as garbage may be so on any thread, and that of the loop cannot wait for itself.
+        # A finalizer may run on any thread, and the event loop's thread must not wait for itself.
         if not _runs_here(self._loop):
             self._done.wait()
 
     def _cancel(self) -> None:
-        # Begun before this: the loop calls in the order of asking.
+        # Already begun: the event loop runs callbacks in the order in which they were scheduled.
         assert self._task is not None
         self._task.cancel()
-        # Its error, if it has one, is of no interest any more.
+        # Its exception, if any, is retrieved so that asyncio does not log it.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class Client:
-    """The bucket's client. Connects when it is first used; safe in many threads.
+    """The bucket's client. Connects on first use; thread-safe.
 
-    After a fork the child makes a client of its own.
+    After a fork, the child creates a new client.
     """
 
     def __init__(self, bucket: str, options: S3Options) -> None:
@@ -97,7 +97,7 @@ class Client:
         tell_after_fork(self)
 
     def _given_endpoint(self) -> str | None:
-        """The server, by the options, the environment or a configuration file; None: AWS."""
+        """The endpoint from the options, the environment or a configuration file; None: AWS."""
         given, profile = self._options.endpoint_url, self._options.profile
         if given is not None and profile is None:
             return given
@@ -106,7 +106,7 @@ class Client:
         except botocore.exceptions.BotoCoreError as error:
             if profile is not None:
                 raise InvalidStoreURL(f"the profile {profile!r} cannot be used: {error}") from error
-            # What is wrong in the environment is said by the first call, as for credentials.
+            # A mistake in the environment is reported by the first call, as for credentials.
             return given
         if given is not None or found is None:
             return given
@@ -127,13 +127,13 @@ class Client:
         self._forget()
 
     def call(self, method: str, what: str, file_id: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """The answer to one request. `what` says in an error what was attempted: "read file-1"."""
+        """The response to one request. `what` describes the operation in errors: "read file-1"."""
         return self.start(self.request(method, what, file_id, **parameters)).result()
 
     async def request(self, method: str, what: str, file_id: str | None = None, **parameters: Any) -> dict[str, Any]:
         """The same as a coroutine, for `start`."""
         try:
-            # s3fs has no public coroutine for this; call_s3, which is public, is the same behind a lock-step wait.
+            # s3fs has no public coroutine for this; its public counterpart call_s3 blocks.
             call = self.filesystem()._call_s3(method, Bucket=self.bucket, **parameters)  # noqa: SLF001
             if isinstance(body := parameters.get("Body"), io.BytesIO):
                 call = _unless_stalled(call, body, self._options.timeout_seconds, self.endpoint)
@@ -143,7 +143,7 @@ class Client:
         return answer
 
     async def read(self, key: str, what: str, file_id: str | None = None) -> bytes:
-        """All of a small object: one GET, repeated if its body breaks off."""
+        """The content of a small object: one GET, repeated if its body is interrupted."""
         for attempts_left in range(self._options.retries, -1, -1):
             answer = await self.request("get_object", what, file_id, Key=key)
             body = answer["Body"]
@@ -169,17 +169,17 @@ class Client:
         return str(url)
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
-        """Begin a coroutine on the client's loop."""
+        """Start a coroutine on the client's event loop."""
         return Pending(coroutine)
 
     def soon(self, action: Callable[[], object]) -> None:
-        """Have this called on the client's loop, without waiting for it."""
+        """Schedule a call on the client's event loop, without waiting for it."""
         loop = get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(action)
 
     def filesystem(self) -> s3fs.S3FileSystem:
-        """The s3fs file system, made when first asked for."""
+        """The s3fs filesystem, created on first use."""
         found = self._filesystem
         if found is None:
             with self._lock:
@@ -189,7 +189,7 @@ class Client:
         return found
 
     def close(self) -> None:
-        """Close the connections. A second time does nothing."""
+        """Close the connections. A second call does nothing."""
         with self._lock:
             found, self._filesystem = self._filesystem, None
         if found is not None and found._s3 is not None:  # noqa: SLF001 - fs.s3 would connect
@@ -198,7 +198,7 @@ class Client:
     def _make(self) -> s3fs.S3FileSystem:
         options = self._options
         filesystem = s3fs.S3FileSystem(
-            # The caches of fsspec answer with what was true some time ago, and to strangers.
+            # fsspec's caches return stale results, and share instances with other code.
             skip_instance_cache=True,
             use_listings_cache=False,
             anon=options.anon,
@@ -212,17 +212,17 @@ class Client:
                 "read_timeout": options.timeout_seconds,
                 "max_pool_connections": _MOST_CONNECTIONS,
                 "user_agent": user_agent(),
-                # They are all made here, and the server looks at them too.
+                # All parameters are created here, and the server validates them as well.
                 "parameter_validation": False,
                 "retries": {"total_max_attempts": options.retries + 1, "mode": "standard"},
                 "s3": {"addressing_style": options.addressing},
-                # The default of a signed URL is otherwise the old signature, which many servers refuse.
+                # Signed URLs would otherwise use the old signature version, which many servers refuse.
                 **({} if options.anon else {"signature_version": "s3v4"}),
             },
             s3_additional_kwargs=_encryption(options),
             session=new_session(options.profile),
         )
-        # The client below tries again, with pauses; s3fs would do so on top of it, for half a minute and more.
+        # The client below retries with backoff; s3fs would retry on top of it, for half a minute and more.
         filesystem.retries = 1
         return filesystem
 
@@ -230,12 +230,12 @@ class Client:
 async def _unless_stalled(
     call: Coroutine[Any, Any, dict[str, Any]], body: io.BytesIO, seconds: float, endpoint: str
 ) -> dict[str, Any]:
-    """The answer, unless the server takes nothing of the body for so long: no timeout of the client covers that."""
+    """The response, unless the server accepts no data of the body for this long, which no client timeout covers."""
     task = asyncio.ensure_future(call)
     end, before = body.getbuffer().nbytes, -1
     try:
         while not (await asyncio.wait({task}, timeout=seconds))[0]:
-            # Before it is read, and once it is, the client's own timeouts hold. Closed: it has been sent.
+            # Before and after the body is sent, the client's own timeouts apply. A closed body has been sent.
             position = end if body.closed else body.tell()
             if 0 < position < end and position == before:
                 raise botocore.exceptions.ReadTimeoutError(endpoint_url=endpoint)
@@ -264,12 +264,12 @@ def _encryption(options: S3Options) -> dict[str, str]:
 
 
 def tell_after_fork(holder: Any) -> None:
-    """Call `holder.after_fork()` in every child that is forked while the holder lives."""
+    """Call `holder.after_fork()` in every child process that is forked during the holder's lifetime."""
     _holders.add(holder)
 
 
 def keep_for_ever(inherited: object) -> None:
-    """In a forked child: never free this, which the parent uses."""
+    """In a forked child: never free this object, because the parent uses it."""
     _inherited.append(inherited)
 
 

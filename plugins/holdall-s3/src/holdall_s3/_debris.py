@@ -1,4 +1,4 @@
-"""Leftovers in a bucket: bytes without metadata, and multipart uploads that nobody finishes."""
+"""Leftovers in a bucket: data without metadata, and abandoned multipart uploads."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _UNFINISHED = "unfinished write"
 
 
 def debris(client: Client, keys: Keys) -> Iterator[Debris]:
-    """What `Backend.debris` yields; one request for 1000 keys, and one for each unfinished upload."""
+    """See `Backend.debris`; one request for 1000 keys, and one for each unfinished upload."""
     yield from _orphans(client, keys)
     yield from _uploads(client, keys)
 
 
 def discard(client: Client, keys: Keys, found: Debris) -> None:
-    """What `Backend.discard_debris` does."""
+    """See `Backend.discard_debris`."""
     if found.file_id is None:
         return
     if found.kind == _UNFINISHED:
@@ -44,7 +44,7 @@ def discard(client: Client, keys: Keys, found: Debris) -> None:
 
 
 def _orphans(client: Client, keys: Keys) -> Iterator[Debris]:
-    # All keys of one id come together, however the server sorts.
+    # All keys of one id are adjacent, in any order that a server uses.
     for file_id, group in groupby(objects(client, keys, _WHAT), key=lambda found: found[0]):
         parts = {name: entry for _, name, entry in group}
         if META not in parts and DATA in parts and file_id not in written_here():
@@ -59,7 +59,7 @@ def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:
         try:
             page = client.call("list_multipart_uploads", _WHAT, **parameters)
         except StorageError as error:
-            # A server that cannot list them is cleaned up by its own means.
+            # If the server cannot list them, it must clean them up itself.
             if code_of(error) in NOT_IMPLEMENTED:
                 return
             raise
@@ -73,14 +73,14 @@ def _uploads(client: Client, keys: Keys) -> Iterator[Debris]:
 
 
 def _upload(client: Client, keys: Keys, file_id: str, entry: dict[str, Any]) -> Iterator[Debris]:
-    """Its size and age: of its last part, since an upload that goes on for hours is alive."""
+    """A leftover with the upload's size, and the time of its last part, since an upload may run for hours."""
     parameters: dict[str, Any] = {"Key": keys.data(file_id), "UploadId": entry["UploadId"]}
     size, changed = 0, _seconds(entry["Initiated"])
     while True:
         try:
             page = client.call("list_parts", _WHAT, **parameters)
         except FileNotFound:
-            # Completed or aborted meanwhile.
+            # Completed or aborted in the meantime.
             return
         for part in page.get("Parts") or ():
             size += int(part["Size"])

@@ -1,4 +1,4 @@
-"""What S3 and its client say, as holdall's errors: each one sentence that says what to do."""
+"""Translation of errors of S3 and its client to holdall's errors: each one sentence with advice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from holdall.errors import (
 
 __all__ = ["ABSENT", "EXISTS", "NOT_IMPLEMENTED", "OUT_OF_RANGE", "code_of", "translated", "was_refused"]
 
-# Codes of answers that a caller may expect; a HEAD has the status only.
+# Error codes that a caller may expect; the response to a HEAD has only the status.
 ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NoSuchVersion", "404"})
 EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 OUT_OF_RANGE = frozenset({"InvalidRange", "416"})
@@ -29,7 +29,7 @@ _BUSY = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "
 
 _Kind = type[HoldallError]
 
-# Codes of errors, what they are, and what to do; `{…}` is filled in by `_answered`.
+# Error codes, the error's type, and the advice; `_answered` fills in `{…}`.
 _ANSWERS: tuple[tuple[frozenset[str], _Kind, str], ...] = (
     (
         frozenset({"NoSuchBucket"}),
@@ -96,7 +96,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _response(error: BaseException) -> dict[str, Any]:
-    """The server's answer; empty if there was none."""
+    """The server's response; empty if there was none."""
     for link in _chain(error):
         if isinstance(link, botocore_errors.ClientError):
             return dict(link.response)
@@ -108,17 +108,17 @@ def _status(error: BaseException) -> int:
 
 
 def code_of(error: BaseException) -> str:
-    """The code of the server's answer, such as `NoSuchKey`; empty if there was no answer."""
+    """The error code of the server's response, such as `NoSuchKey`; empty if there was no response."""
     return str(_response(error).get("Error", {}).get("Code", "") or "")
 
 
 def was_refused(error: BaseException) -> bool:
-    """Whether the server surely did nothing. After any other error, it may have done what it was asked."""
+    """Whether the server certainly did nothing. After any other error, it may have carried out the request."""
     return 400 <= _status(error) < 500 and code_of(error) not in _BUSY
 
 
 def translated(error: BaseException, what: str, bucket: str, endpoint: str, file_id: str | None = None) -> HoldallError:
-    """The error of holdall's for a failed call; to be raised from it. `what` is what was attempted: "read file-1"."""
+    """The holdall error for a failed call, to be raised from `error`. `what` describes the operation: "read file-1"."""
     kind, reason = _why(error, bucket, endpoint)
     return kind(f"cannot {what}: {reason}", file_id=file_id)
 
@@ -143,7 +143,7 @@ def _answered(error: BaseException, response: dict[str, Any], bucket: str, endpo
     elif status >= 500:
         kind, text = StorageUnavailable, "{endpoint} cannot answer now ({code}); try again"
     kind, text = next(
-        # A proxy in between may answer with a status and no code of S3's.
+        # A proxy in between may respond with a status but without an error code of S3.
         ((kind, text) for codes, kind, text in _ANSWERS if code in codes or str(status) in codes - ABSENT),
         (kind, text),
     )
@@ -158,7 +158,7 @@ def _region(response: dict[str, Any]) -> str:
     return str(region)
 
 
-# In this order: what is first is also one of the later ones.
+# In this order, because an earlier type may be a subclass of a later one.
 _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ...] = (
     (
         (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError),
@@ -199,7 +199,7 @@ _UNANSWERED: tuple[tuple[tuple[type[BaseException], ...], tuple[_Kind, str]], ..
             botocore_errors.HTTPClientError,
             botocore_errors.ConnectionError,
             botocore_errors.IncompleteReadError,
-            # While a body is read, botocore passes these on as they are.
+            # While a body is read, botocore passes these on unchanged.
             aiohttp.ClientConnectionError,
             aiohttp.ClientPayloadError,
             ConnectionError,

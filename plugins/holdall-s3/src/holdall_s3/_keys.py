@@ -1,4 +1,4 @@
-"""Where in the bucket an entry's two objects are."""
+"""The keys of an entry's two objects in the bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DATA", "META", "Keys"]
 DATA = "data.bin"
 META = "meta.json"
 
-# S3 takes 1024 bytes; an id has up to 133, and the two names and slashes 10 more.
+# S3 allows 1024 bytes; an id has up to 133, and the names and slashes 10 more.
 _MOST_PREFIX_BYTES = 1024 - 133 - 11
 
 
@@ -21,11 +21,11 @@ class Keys:
     """The keys below one prefix."""
 
     base: str
-    """What every key begins with: empty, or the prefix and a slash."""
+    """The start of every key: empty, or the prefix and a slash."""
 
     @classmethod
     def below(cls, path: str) -> Keys:
-        """Of the path of a URL. Raises `InvalidStoreURL` for one that other tools would fold into another."""
+        """The keys below a URL's path. Raises `InvalidStoreURL` for a prefix that other tools would normalize."""
         prefix = path.strip("/")
         segments = prefix.split("/")
         if prefix and any(segment in {"", ".", ".."} for segment in segments):
@@ -37,7 +37,7 @@ class Keys:
         return cls(f"{prefix}/" if prefix else "")
 
     def data(self, file_id: str) -> str:
-        """The key of the bytes."""
+        """The key of the data."""
         return f"{self.base}{file_id}/{DATA}"
 
     def meta(self, file_id: str) -> str:
@@ -45,7 +45,7 @@ class Keys:
         return f"{self.base}{file_id}/{META}"
 
     def split(self, key: str) -> tuple[str, str] | None:
-        """The id and the name of a key, if it is one of these."""
+        """The id and the name in a key; None if it is not the key of an entry's object."""
         if not key.startswith(self.base):
             return None
         file_id, slash, name = key[len(self.base) :].partition("/")

@@ -1,4 +1,4 @@
-"""Ids in the order of text, out of a bucket that is listed by keys."""
+"""Ids in text order, from a bucket that is listed by keys."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from holdall_s3._keys import META, Keys
 __all__ = ["in_text_order", "list_ids", "objects"]
 
 _PREFIX = "file-"
-# Sorts after every id: "." follows "-".
+# Sorts after every id, because "." sorts after "-".
 _AFTER_EVERY_ID = "file."
 _PAGE = 1000
 _FIRST_PAGE = 100
 
 
 def list_ids(client: Client, keys: Keys, after: str | None, before: str | None) -> Iterator[str]:
-    """The ids with `after < id < before` whose metadata is listed, ascending as text.
+    """The ids with `after < id < before` whose metadata is listed, in ascending text order.
 
-    Objects are listed, not folders: a folder may be what a delete has left, or what the server has not tidied up yet.
+    Lists objects rather than common prefixes: a prefix may remain after a delete, or before the server has cleaned up.
     """
     after, before = after or "", _AFTER_EVERY_ID if before is None else before
     if after >= _AFTER_EVERY_ID or before <= _PREFIX or after >= before:
         return
-    # An open end is mostly a look whether anything is there, or the first page of many: not worth 1000 keys.
+    # Without an upper bound, the caller mostly wants to know whether there are any, or the first page of many, which is
+    # not worth 1000 keys.
     first = _FIRST_PAGE if before >= _AFTER_EVERY_ID or after < _PREFIX else _PAGE
     start = after if after > _PREFIX else None
     names = (i for i, name, _ in objects(client, keys, "list the files", start=start, first=first) if name == META)
@@ -38,10 +39,10 @@ def list_ids(client: Client, keys: Keys, after: str | None, before: str | None) 
 def objects(
     client: Client, keys: Keys, what: str, *, start: str | None = None, first: int = _PAGE
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The objects of entries as id, name and description, in the server's order; a request for each thousand.
+    """The objects of entries as id, name and description, in the server's order; one request for each thousand.
 
-    `start` is what the first key comes after, `first` how many the first request asks for. Whoever takes more than two
-    answers is taken to want them all, and is read ahead for.
+    The first key comes after `start`, and the first request asks for `first` keys. If the caller consumes more than two
+    responses, the next one is prefetched.
     """
     parameters: dict[str, Any] = {"Prefix": keys.base + _PREFIX, "MaxKeys": first}
     if start is not None:
@@ -68,7 +69,7 @@ def objects(
 
 
 def _until(names: Iterable[str], before: str) -> Iterator[str]:
-    """The names up to where no more can follow that sort before `before`."""
+    """The names, up to the point after which none that sorts before `before` can follow."""
     for name in names:
         if name < before:
             yield name
@@ -77,11 +78,11 @@ def _until(names: Iterable[str], before: str) -> Iterator[str]:
 
 
 def in_text_order(names: Iterable[str]) -> Iterator[str]:
-    """The names ascending as text, from a server that lists them as text, or as keys `name/…`.
+    """The names in ascending text order, from a server that lists them in that order, or in the order of keys `name/…`.
 
     A key ends with "/", which sorts after "-": as keys, `file-a-1/` comes before `file-a/`. So a name is held back as
-    long as a shorter one, its beginning up to a "-", may follow. Ids that holdall minted have no such beginning.
-    Raises `StorageError` if the names come in neither order.
+    long as a shorter one, its prefix before a "-", may follow. Ids that holdall generated have no such prefix. Raises
+    `StorageError` if the names are in neither order.
     """
     held: list[str] = []
     last = ""
@@ -98,7 +99,7 @@ def in_text_order(names: Iterable[str]) -> Iterator[str]:
 
 
 def _stem(name: str) -> str | None:
-    """The shortest id that `name` continues with a "-", if there is one."""
+    """The shortest id of which `name` is a continuation after a "-"; None if there is none."""
     end = name.find("-", len(_PREFIX) + 1)
     return None if end < 0 else name[:end]
 

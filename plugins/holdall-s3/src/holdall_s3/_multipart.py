@@ -1,4 +1,4 @@
-"""A multipart upload: nothing of it is an object before it is completed."""
+"""A multipart upload: no object exists before it is completed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from holdall_s3._client import Client, Pending
 
 __all__ = ["Multipart", "abort"]
 
-# What an answer says of a part, and the completion repeats.
+# Fields of the response for a part that the completion must repeat.
 _PART_FIELDS = ("ETag", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
 
 
 class Multipart:
-    """Parts are sent in the background, at most `concurrency` at once."""
+    """Sends parts in the background, at most `concurrency` at a time."""
 
     def __init__(self, client: Client, key: str, what: str, file_id: str, concurrency: int) -> None:
         self._client = client
@@ -32,7 +32,7 @@ class Multipart:
         self._place = {"Key": key, "UploadId": str(answer["UploadId"])}
 
     def send(self, body: io.BytesIO) -> None:
-        """Send one more part. Returns when there is memory for the next one to be collected."""
+        """Send one more part. Returns when there is memory to collect the next one."""
         number = len(self._parts) + len(self._in_flight) + 1
         request = self._client.request(
             "upload_part", self._what, self._file_id, PartNumber=number, Body=body, **self._place
@@ -42,7 +42,7 @@ class Multipart:
             self._wait_for_first()
 
     def complete(self, **condition: str) -> None:
-        """Make the parts one object."""
+        """Combine the parts into one object."""
         while self._in_flight:
             self._wait_for_first()
         with self._gone():
@@ -57,7 +57,7 @@ class Multipart:
         self._completed = True
 
     def abort(self) -> None:
-        """Give up what was sent. Does nothing if it was completed or aborted."""
+        """Discard what was sent. Does nothing if the upload was completed or aborted."""
         for pending in self._in_flight:
             pending.stop()
         self._in_flight.clear()
@@ -74,7 +74,7 @@ class Multipart:
 
     @contextlib.contextmanager
     def _gone(self) -> Iterator[None]:
-        """That the upload is not there is no missing file."""
+        """Reports a missing upload as `StorageError`, because it is not a missing file."""
         try:
             yield
         except FileNotFound as error:
@@ -84,6 +84,6 @@ class Multipart:
 
 
 def abort(client: Client, what: str, **place: str) -> None:
-    """Abort an upload; nothing happens if there is none."""
+    """Abort an upload. Does nothing if it does not exist."""
     with contextlib.suppress(FileNotFound):
         client.call("abort_multipart_upload", what, **place)

@@ -16,7 +16,7 @@ _DEFAULT_PART_BYTES = ByteSize(8 * MIB)
 
 
 class S3Options(BackendOptions):
-    """Options of `s3://`. Credentials that are not given here come from the client's own chain."""
+    """Options of `s3://`. Credentials that are not given here come from the client's own credential chain."""
 
     endpoint_url: str | None = Field(
         default=None, description="where the server is, such as http://127.0.0.1:9000; default: AWS, or its environment"
@@ -67,7 +67,7 @@ class S3Options(BackendOptions):
 
 
 def checked_endpoint(url: str) -> str:
-    """The URL of a server, if it can be one: `ValueError` says why not, and quotes nothing of it."""
+    """The URL of a server, if it is valid. Raises `ValueError` with the reason, without quoting the URL."""
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise ValueError("it must not contain credentials; give key and secret")

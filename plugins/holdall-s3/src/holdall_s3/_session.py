@@ -1,4 +1,4 @@
-"""botocore's session, without habits that cost each request time."""
+"""botocore's session, without behaviour that slows down each request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from botocore.utils import parse_timestamp
 
 __all__ = ["configured_endpoint", "new_session", "timestamp", "user_agent"]
 
-# The description of S3's calls: a second to read, the same for every session.
+# The description of S3's API: it takes a second to load, and is the same for every session.
 _loader: list[Any] = []
 
 
 def new_session(profile: str | None) -> aiobotocore.session.AioSession:
-    """A session of one profile, or of the environment's."""
+    """A session of a profile, or of the environment."""
     session = aiobotocore.session.AioSession(profile=profile)
-    # Asking for leave to send a body costs a round trip, and no timeout covers the wait for the answer.
+    # "Expect: 100-continue" costs a round trip before a body is sent, and no timeout covers the wait for the response.
     session.unregister("before-call.s3", add_expect_header)
     for event, look, *_ in BUILTIN_HANDLERS:
         if event.startswith("before-parse.s3") and look.__name__ == "_handle_200_error":
@@ -42,23 +42,23 @@ def new_session(profile: str | None) -> aiobotocore.session.AioSession:
 
 
 def configured_endpoint(session: aiobotocore.session.AioSession) -> str | None:
-    """The server that the environment or `~/.aws/config` names for S3; None: AWS."""
+    """The endpoint for S3 in the environment or `~/.aws/config`; None: AWS."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return None
-    # botocore puts this together only for a client that it makes.
+    # botocore evaluates this only when it creates a client.
     provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), client_name="s3")
     found: str | None = provider.provide()
     return found
 
 
 def user_agent() -> str:
-    """What requests say they come from. botocore would put its own together anew, twice for each of them."""
+    """The User-Agent of requests. botocore would compose its own twice for each request."""
     parts = [f"{name}/{version(name)}" for name in ("holdall-s3", "s3fs", "aiobotocore", "botocore")]
     return " ".join([*parts, f"Python/{platform.python_version()}"])
 
 
 def timestamp(value: Any) -> dt.datetime:
-    """The time that an answer gives. botocore would guess at its format; S3 has two, one in headers, one in XML."""
+    """The time in a response. botocore would guess its format; S3 has two, one in headers, one in XML."""
     try:
         if value[3] == ",":
             return parsedate_to_datetime(value)
@@ -71,8 +71,8 @@ def timestamp(value: Any) -> dt.datetime:
 
 
 def _unless_listing(look: Callable[..., None], response_dict: dict[str, Any], **more: Any) -> None:
-    """Look for an error in an answer that says it is none. For that it is parsed once more, which takes long for a
-    listing, and is not needed for one that is seen to be whole.
+    """Look for an error in a successful response, except in a complete listing: the check parses the body again, which
+    is slow for listings.
     """
     body = response_dict.get("body")
     if not isinstance(body, bytes) or not body.rstrip().endswith(b"ListBucketResult>"):
@@ -80,8 +80,8 @@ def _unless_listing(look: Callable[..., None], response_dict: dict[str, Any], **
 
 
 class _Parser(AioRestXMLParser):  # type: ignore[misc]
-    """Reads listings without asking botocore's description of S3 about each element: that takes longer than a server
-    needs to list. Of each object it takes what is asked for here: key, size and time, and the time as it is written.
+    """Parses listings without looking up each element in botocore's description of S3, which takes longer than a server
+    needs to list. Of each object, it extracts only what is used here: key, size and time, the time as text.
     """
 
     def _parse_payload(self, response: Any, shape: Any, member_shapes: Any, final_parsed: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]
             super()._parse_payload(response, shape, member_shapes, final_parsed)
             return
         root = self._parse_xml_string_to_dom(response["body"])
-        # Not every server gives its tags a namespace; all of one answer have the same.
+        # Not every server uses an XML namespace; within one response it is the same for all tags.
         space = root.tag[: root.tag.index("}") + 1] if "}" in root.tag else ""
         key, size, changed = f"{space}Key", f"{space}Size", f"{space}LastModified"
         final_parsed["Contents"] = [

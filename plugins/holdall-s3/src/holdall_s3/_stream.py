@@ -1,4 +1,4 @@
-"""The bytes of an object as a stream: one GET, read as it is asked for."""
+"""The data of an object as a stream: one GET, read on demand."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PARTIAL = 206
 
 
 class DataStream(io.RawIOBase):
-    """Bytes from `start` up to `stop`. Opening it asks for the object, so an absent one is known at once.
+    """The bytes from `start` to `stop`. Opening it sends the request, so an absent object is detected at once.
 
-    A connection that breaks is taken up again where it broke, and the object must still be the same one. Used by one
-    thread at a time; after a fork, the child reads on over a connection of its own.
+    A broken connection is resumed where it broke off, provided that the object is still the same. For one thread at a
+    time; after a fork, the child continues over a new connection.
     """
 
     def __init__(self, client: Client, key: str, file_id: str, start: int, stop: int | None, *, retries: int) -> None:
@@ -38,7 +38,7 @@ class DataStream(io.RawIOBase):
         client.start(self._begin()).result()
 
     def after_fork(self) -> None:
-        """In a forked child: the connection is the parent's; the next read opens another."""
+        """In a forked child: the connection belongs to the parent; the next read opens another."""
         body, self._body = self._body, None
         keep_for_ever(body)
 
@@ -58,7 +58,7 @@ class DataStream(io.RawIOBase):
         return b"".join(parts)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As many bytes as asked for; fewer only at the end."""
+        """The requested number of bytes, fewer only at the end."""
         if self.closed:
             raise ValueError("read of a closed stream")
         if size is None or size < 0:
@@ -67,7 +67,7 @@ class DataStream(io.RawIOBase):
         if len(data) < size:
             fetched = self._more(max(size - len(data), _BLOCK_BYTES))
             data = data + fetched if data else fetched
-        # Only now: had that failed, what was left would be lost.
+        # Set only now, because the data would be lost if the fetch failed.
         self._left = data[size:]
         return data if len(data) <= size else data[:size]
 
@@ -84,7 +84,7 @@ class DataStream(io.RawIOBase):
         try:
             return self._client.start(self._fetch(wanted)).result()
         except BaseException:
-            # What had come of it is lost: the next read asks for it again.
+            # Data of the failed fetch is lost: the next read requests it again.
             self._drop()
             self._position = before
             raise
@@ -95,17 +95,17 @@ class DataStream(io.RawIOBase):
             self._client.soon(body.close)
 
     async def _begin(self) -> None:
-        """Open, and fetch what is no more than a block at once: it is on its way already."""
+        """Open, and fetch a small range at once, since its data is already on the way."""
         await self._open()
         if self._stop is not None and self._stop - self._position <= _BLOCK_BYTES:
             self._left = await self._fetch(_BLOCK_BYTES)
 
     async def _open(self) -> None:
-        """Ask for the bytes from the position on."""
+        """Request the data from the current position."""
         parameters: dict[str, Any] = {"Key": self._key}
         empty = self._stop is not None and self._position >= self._stop
         if empty:
-            # There is no range of no bytes; one byte tells whether the object is there.
+            # A range cannot be empty; requesting one byte shows whether the object exists.
             parameters["Range"] = f"bytes={self._position}-{self._position}"
         elif self._position or self._stop is not None:
             last = "" if self._stop is None else str(self._stop - 1)
@@ -130,14 +130,14 @@ class DataStream(io.RawIOBase):
                 f"cannot {self._what}: {self._client.endpoint} ignores ranges; it cannot be used for holdall"
             )
         if self._etag is None:
-            # From now on it is known where the stream ends: a body that ends before is broken.
+            # From now on the end of the stream is known: a body that ends earlier was interrupted.
             end = self._position + int(answer["ContentLength"])
             self._stop = end if self._stop is None else min(end, self._stop)
             self._etag = answer.get("ETag")
         self._body = answer["Body"]
 
     async def _fetch(self, wanted: int) -> bytes:
-        """So many bytes, or all that are left."""
+        """The given number of bytes, or all that are left."""
         parts: list[bytes] = []
         failures = 0
         while wanted and self._stop is not None and self._position < self._stop:
@@ -166,7 +166,7 @@ class DataStream(io.RawIOBase):
         return b"".join(parts)
 
     def _abandon(self) -> None:
-        """Give the connection back, on the loop's own thread."""
+        """Release the connection; runs on the event loop's thread."""
         body, self._body = self._body, None
         if body is not None:
             body.close()

@@ -1,4 +1,4 @@
-"""A write: one PUT if the bytes fit into a part, a multipart upload if they don't; then the PUT of the metadata."""
+"""A write: a single PUT if the data fits into one part, otherwise a multipart upload; then the PUT of the metadata."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ __all__ = ["S3StagedFile", "read_meta", "written_here"]
 
 _log = logging.getLogger("holdall_s3")
 
-# Larger bodies are sent from where they are, smaller ones in one piece: that copies them, and is faster.
+# Larger bodies are streamed from memory; smaller ones are sent as one bytes object, a copy, which is faster.
 _ONE_PIECE_BYTES = 256 * 1024
 
-# The writes of this process that live. Weak: one that was dropped is a dead one.
+# The running writes of this process. Weak references: one that was garbage-collected counts as dead.
 _alive: weakref.WeakSet[S3StagedFile] = weakref.WeakSet()
 
 
 def written_here() -> set[str]:
-    """The ids that this process is writing now."""
+    """The ids that this process is currently writing."""
     return {staged.file_id for staged in list(_alive)}
 
 
 def read_meta(client: Client, keys: Keys, file_id: str) -> bytes:
-    """The metadata document. `FileNotFound` if it is absent."""
+    """The metadata document. Raises `FileNotFound` if it does not exist."""
     return client.start(client.read(keys.meta(file_id), f"read {file_id}", file_id)).result()
 
 
 class S3StagedFile(StagedFile):
-    """Nothing is sent before a part is full. Takes the memory of `concurrency` parts.
+    """Sends nothing before a part is full. Uses the memory of `concurrency` parts.
 
     Every PUT asks the server not to replace anything (`If-None-Match: *`). Servers that ignore this replace silently,
-    those that know no conditions are asked without; nothing depends on it, since every id is minted once.
+    and those that do not support conditions get a request without one; nothing depends on it, since every id is
+    generated once.
     """
 
     def __init__(self, client: Client, keys: Keys, file_id: str, *, part_bytes: int, concurrency: int) -> None:
@@ -58,7 +59,7 @@ class S3StagedFile(StagedFile):
         self._buffer = io.BytesIO()
         self._bytes = 0
         self._multipart: Multipart | None = None
-        # What may be in the bucket and is to be removed if this is discarded.
+        # What the bucket may contain, and `discard` must remove.
         self._may_have_data = False
         self._meta: bytes | None = None
         self._ended = False
@@ -68,7 +69,7 @@ class S3StagedFile(StagedFile):
         self._check_process()
         view = memoryview(chunk)
         while view:
-            # Sent only when more follows: what fits into one part is one PUT.
+            # Sent only when more data follows: what fits into one part is a single PUT.
             if self._buffer.tell() == self._part_bytes:
                 self._send_part()
             taken = self._buffer.write(view[: self._part_bytes - self._buffer.tell()])
@@ -85,12 +86,12 @@ class S3StagedFile(StagedFile):
         self._meta = meta
         self._commit(meta)
         if self._multipart is not None and not self._data_is_there():
-            # An upload that took hours looked like a dead one to a sweep elsewhere.
+            # An upload that took hours looked like a leftover to a sweep elsewhere.
             raise StorageError(f"cannot {self._what}: a sweep removed its data before it was complete; send it again")
         self._end()
 
     def discard(self) -> None:
-        # A copy of this object in a forked child: the upload is the parent's.
+        # In a forked child, the upload belongs to the parent.
         if self._ended or self._pid != os.getpid():
             return
         self._end()
@@ -109,7 +110,7 @@ class S3StagedFile(StagedFile):
             raise StorageError(f"cannot {self._what}: the upload belongs to the process that began it")
 
     def _taken(self) -> io.BytesIO:
-        """What was collected, ready to be read; from now on the next part is collected."""
+        """The collected data, positioned at its start; further data goes into a new buffer."""
         taken, self._buffer = self._buffer, io.BytesIO()
         taken.seek(0)
         return taken
@@ -133,7 +134,7 @@ class S3StagedFile(StagedFile):
                 self._refuse_if_published(error)
             elif code_of(error) not in NOT_IMPLEMENTED:
                 raise
-            # Left by a write of the same id that died, or by this PUT itself, whose reply was lost.
+            # Left by an interrupted write of the same id, or by this PUT itself, if its response was lost.
             self._put(self._data_key, body)
 
     def _complete(self, multipart: Multipart) -> None:
@@ -146,7 +147,8 @@ class S3StagedFile(StagedFile):
                 multipart.complete()
             elif code_of(error) in NOT_IMPLEMENTED:
                 multipart.complete()
-            # A lost reply, and asked again the server knows the upload no more: the object tells.
+            # If a response was lost, the server does not know the upload any more on the repeated request: check the
+            # object.
             elif (was_refused(error) and code_of(error) != "NoSuchUpload") or not self._data_is_there():
                 raise
 
@@ -167,18 +169,18 @@ class S3StagedFile(StagedFile):
                 return
             if was_refused(error) and code_of(error) not in EXISTS:
                 raise
-            # Whether it was done cannot be told from the answer: what is there tells.
+            # The response does not show whether it was carried out: check what is stored.
             found = self._published()
             if found is None:
                 raise
             if not meta.startswith(found):
                 raise self._exists() from error
             if found != meta:
-                # Some servers keep what came of a PUT whose connection broke; the condition then meets it.
+                # Some servers store the partial data of a PUT whose connection broke; then the condition fails.
                 self._put(self._meta_key, body)
 
     def _refuse_if_published(self, error: BaseException) -> None:
-        """Raise if there is an entry with this id; if there is none, what lies there may be replaced."""
+        """Raise if there is an entry with this id; otherwise the existing data may be replaced."""
         if self._published() is not None:
             self._may_have_data = False
             raise self._exists() from error
@@ -193,14 +195,14 @@ class S3StagedFile(StagedFile):
             return None
 
     def _take_back(self) -> None:
-        """Remove what was put, the metadata first; nothing, if another write has published an entry with this id."""
+        """Remove what was stored, the metadata first; nothing if another write has published an entry with this id."""
         found = self._published()
-        # The beginning of ours is ours too: what came of a PUT whose connection broke.
+        # A prefix of this write's metadata is also its own: from a PUT whose connection broke.
         if found is not None and (self._meta is None or not self._meta.startswith(found)):
             _log.warning("the failed write of %s leaves the entry alone that another one made", self.file_id)
             return
         what = f"discard {self.file_id}"
         if self._meta is not None:
-            # Not seen, but it may have come in since.
+            # Not found, but it may have arrived in the meantime.
             self._client.call("delete_object", what, self.file_id, Key=self._meta_key)
         self._client.call("delete_object", what, self.file_id, Key=self._data_key)

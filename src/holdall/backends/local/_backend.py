@@ -1,4 +1,4 @@
-"""The five verbs on a directory."""
+"""The backend's five operations, on a directory."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ _BASE = (
     | Capability.LOCAL_PATHS
 )
 
-# A sweep that takes a new directory before it is locked is rare; one that does so again and again is none.
+# It is rare that a sweep removes a new directory before it is locked; failing this often must have another cause.
 _ATTEMPTS = 10
 
-# Documents have up to 64 KiB, most of them less than one.
+# A metadata document has up to 64 KiB, usually less than 1 KiB.
 _READ_AT_ONCE = 100
 
-# Two changes may bear the same time: the kernel's clock for them ticks up to every 10 ms, and a time without a fraction
-# comes from a file system that keeps whole seconds.
+# Two changes may get the same timestamp: the kernel's clock for file times advances only every 10 ms at worst, and a
+# timestamp without a fraction comes from a file system that stores whole seconds.
 _GRAIN_NS = 50_000_000
 _COARSE_GRAIN_NS = 2_100_000_000
 
@@ -70,9 +70,9 @@ _ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class LocalBackend(Backend):
-    """Entries below one directory. Directories are made 0700, files 0600.
+    """Entries below one directory. Directories are created with mode 0700, files with 0600.
 
-    The root may be reached through a symbolic link; below it none is ever followed.
+    The root may be a symbolic link; below it, no symbolic link is followed.
     """
 
     class Options(BackendOptions):
@@ -108,12 +108,12 @@ class LocalBackend(Backend):
             try:
                 return self._staged(root, file_id)
             except FileNotFoundError:
-                # A sweep was faster, or somebody removed the staging directory.
+                # A sweep removed the new directory before it was locked, or the staging directory was deleted.
                 self._staging_directory = None
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise
-                # What was removed a moment ago still takes room.
+                # The space of recently removed entries may not be freed yet.
                 self._reaper.wait()
                 break
         return self._staged(root, file_id)
@@ -122,7 +122,7 @@ class LocalBackend(Backend):
         return self._read_meta(file_id, self._held())
 
     def read_metas(self, file_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        # Many are read before the first is given out: calls of the kernel in a row cost less than each by itself.
+        # Many are read before the first is yielded: system calls in a row are cheaper than the same calls spread out.
         ids = iter(file_ids)
         while some := list(itertools.islice(ids, _READ_AT_ONCE)):
             root = self._held()
@@ -136,7 +136,7 @@ class LocalBackend(Backend):
             except Exception as error:
                 yield from found
                 if isinstance(error, OSError) and not isinstance(error, StorageError):
-                    # Of the many that were asked for, nobody else knows which one it is.
+                    # The caller passed many ids and cannot know which of them failed.
                     raise storage_error(error, "read", file_id=file_id) from error
                 raise
             yield from found
@@ -146,8 +146,8 @@ class LocalBackend(Backend):
 
     def list_ids(self, after: str | None = None, before: str | None = None) -> Iterator[str]:
         root = self._held()
-        # A descriptor of its own: listing moves the offset of the open directory, which duplicates share, so two
-        # threads listing through one descriptor would each miss what the other read.
+        # A new descriptor for each listing: reading a directory moves its offset, which duplicated descriptors share,
+        # so two threads listing through one descriptor would each miss what the other read.
         fd = open_directory(".", root.fd)
         try:
             names = os.listdir(fd)
@@ -163,7 +163,7 @@ class LocalBackend(Backend):
         return iter(found[first:last])
 
     def listing_version(self) -> Hashable | None:
-        # Entries come and go by one rename in the root, so nothing changes without changing its times.
+        # Publishing and removing an entry are a rename in the root, which updates the root's timestamps.
         return _version(os.fstat(self._held().fd), time.time_ns()) if self.quick else None
 
     def remove(self, file_id: str) -> None:
@@ -175,7 +175,7 @@ class LocalBackend(Backend):
         except FileNotFoundError:
             if not exists(file_id, META, root.fd):
                 raise self._absent(file_id, root) from None
-            # Somebody removed the staging directory.
+            # The staging directory was deleted from outside.
             self._staging_directory = None
             self._take_out(file_id, root)
         except OSError as error:
@@ -185,7 +185,7 @@ class LocalBackend(Backend):
 
     def debris(self) -> Iterator[Debris]:
         root = self._held()
-        # What this process is about to erase anyway is no leftover.
+        # Entries that this process will erase anyway are not leftovers.
         self._reaper.wait()
         yield from _debris.find(root.fd)
 
@@ -198,24 +198,25 @@ class LocalBackend(Backend):
         return os.path.join(self._root, file_id, DATA)
 
     def close(self) -> None:
-        """Calls in other threads finish; a write that was begun can still be published."""
+        """Calls in other threads finish, and a write that has begun can still be published."""
         try:
             self._reaper.close()
         finally:
             self._directory = self._staging_directory = None
 
     def _held(self) -> Directory:
-        """The root, for the caller to hold as long as it uses the descriptor."""
+        """The root directory. The caller must keep the reference for as long as it uses the descriptor."""
         directory = self._directory
         if directory is None:
             raise InvalidRequest(f"the store in {self._root} was closed; open it again")
         return directory
 
     def _staging(self, root: Directory) -> Directory:
-        """The staging directory, made with the first write: a read-only root can be read."""
+        """The staging directory. It is created by the first write, so that a read-only root can be read."""
         directory = self._staging_directory
         if directory is None:
-            # Two threads may both open it: the one that is not kept is closed when its user is done.
+            # If two threads both open it, the `Directory` that is not kept is closed when the last reference to it is
+            # dropped.
             directory = self._staging_directory = self._make_staging(root)
         return directory
 
@@ -242,7 +243,8 @@ class LocalBackend(Backend):
             raise self._absent(file_id, root) from None
         except OSError as error:
             if error.errno in NOT_A_FILE:
-                # A link, a directory or a FIFO in its place holds no metadata: the entry is damaged, not absent.
+                # A link, a directory or a FIFO instead of the file: the entry exists but is damaged, so it is not
+                # reported as absent.
                 return b""
             raise
 
@@ -265,7 +267,7 @@ class LocalBackend(Backend):
         return fd
 
     def _take_out(self, file_id: str, root: Directory) -> None:
-        """Remove an entry by one rename."""
+        """Remove an entry by one rename into the staging directory."""
         staging = self._staging(root)
         trash = new_name(file_id, "old")
         try:
@@ -274,7 +276,8 @@ class LocalBackend(Backend):
             else:
                 move(file_id, root.fd, trash, staging.fd)
         except BaseException:
-            # Reported as failed means still there. If it never moved, there is nothing to move back.
+            # A delete that is reported as failed must leave the file in place. If the rename never happened, there is
+            # nothing to undo.
             try:
                 move_back(trash, staging.fd, file_id, root.fd, root if self._fsync else None)
             except FileNotFoundError:
@@ -285,9 +288,9 @@ class LocalBackend(Backend):
         self._reaper.submit(trash, staging)
 
     def _remove_in_place(self, file_id: str, root: Directory) -> None:
-        """Remove an entry without the room that a name in the staging directory takes.
+        """Remove an entry without creating a name in the staging directory.
 
-        On a full disk, deleting is the way out. The metadata's presence is what makes the entry exist.
+        For a full disk, where deleting must still work. An entry exists for as long as its metadata does.
         """
         try:
             entry = Directory(open_directory(file_id, root.fd))
@@ -299,13 +302,13 @@ class LocalBackend(Backend):
         erase(file_id, root.fd)
 
     def _absent(self, file_id: str, root: Directory) -> FileNotFound | StorageError:
-        """What to raise when an entry was not found: with the root removed, nothing can be said about it."""
+        """The error for an entry that was not found; `StorageError` if the root was removed."""
         if _is_removed(root):
             return self._gone(root)
         return FileNotFound(f"there is no file {file_id}", file_id=file_id)
 
     def _gone(self, root: Directory) -> StorageError:
-        # A directory restored from a backup should not require a restart of the server.
+        # After a restore from a backup, the server should not need a restart.
         again = (
             "try again: the directory now in its place will be used"
             if self._adopt(root)
@@ -314,10 +317,11 @@ class LocalBackend(Backend):
         return StorageError(f"cannot use the store in {self._root}: the directory was removed; {again}")
 
     def _adopt(self, removed: Directory) -> bool:
-        """If a directory exists where the removed one was, make it the root. Returns whether it did."""
+        """If a directory exists at the path of the removed root, use it as the root. Returns whether it did."""
         try:
             found = Directory(os.open(self._root, _ROOT))
-            # What was probed about one file system may not hold on another; an empty mount point is not the store.
+            # On a different file system, what was detected when the store was opened may be wrong, and it may be an
+            # empty mount point rather than the store.
             if os.fstat(found.fd).st_dev != os.fstat(removed.fd).st_dev:
                 return False
         except OSError:
@@ -328,7 +332,9 @@ class LocalBackend(Backend):
 
 
 def _version(status: os.stat_result, now_ns: int) -> Hashable | None:
-    """The state of a directory; None while it may change again without looking different."""
+    """A value that changes whenever the directory does; None if the last change is so recent that another could have
+    the same timestamp.
+    """
     changed = max(status.st_ctime_ns, status.st_mtime_ns)
     grain = _GRAIN_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_GRAIN_NS
     return (status.st_ctime_ns, status.st_mtime_ns, status.st_nlink) if now_ns - changed >= grain else None
@@ -359,16 +365,16 @@ def _open_root(root: str, *, fsync: bool) -> Directory:
 
 
 def _present_part(path: str) -> str:
-    """The nearest directory above that is there."""
+    """The path itself, or its nearest ancestor that exists."""
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
 
 
 def _sync_between(first: str, last: str) -> None:
-    """Sync the directories from `last` up to `first`, so that the way to the root survives a loss of power."""
+    """Sync the directories from `last` up to `first`, so that the path to the root survives a power failure."""
     while len(last) >= len(first):
-        # A directory in which one may create but not look around cannot be synced.
+        # A directory with permission to write but not to read cannot be opened, and so not synced.
         with contextlib.suppress(PermissionError):
             directory = Directory(os.open(last, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             os.fsync(directory.fd)

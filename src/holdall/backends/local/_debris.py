@@ -1,4 +1,4 @@
-"""Leftovers of writes and deletes that died: in the staging directory, and entries without metadata in the root."""
+"""Leftovers of interrupted writes and deletes: in the staging directory, and entries without metadata in the root."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS = {_UNFINISHED: "unfinished write", ".old": "removed entry"}
 
 
 def find(root_fd: int) -> Iterator[Debris]:
-    """All leftovers. A write whose process lives holds a lock on its data, and is not one."""
+    """All leftovers. A running write holds a lock on its data and is not reported."""
     try:
         staging_fd = open_directory(STAGING, root_fd)
     except FileNotFoundError:
@@ -37,7 +37,7 @@ def find(root_fd: int) -> Iterator[Debris]:
     except OSError as error:
         if error.errno not in NOT_A_DIRECTORY:
             raise
-        # A link or file in its place keeps everybody from writing.
+        # A file or link in place of the staging directory makes every write fail.
         yield from _describe(STAGING, "", "stray file", None, root_fd)
     else:
         try:
@@ -54,7 +54,7 @@ def find(root_fd: int) -> Iterator[Debris]:
 
 
 def discard(debris: Debris, root_fd: int) -> None:
-    """Remove a leftover. One in the root is moved out first, so that nobody meets it half-removed."""
+    """Remove a leftover. One in the root is first moved to `.staging`, so that readers never see it half-removed."""
     if debris.name == STAGING:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(STAGING, dir_fd=root_fd)
@@ -75,14 +75,14 @@ def discard(debris: Debris, root_fd: int) -> None:
 
 
 def _without_metadata(root_fd: int) -> Iterator[Debris]:
-    """Entries of the layout's older writers, which made the directory first: a crash left it without metadata."""
+    """Entries without metadata: older writers of this layout created the directory in the root before its files."""
     fd = open_directory(".", root_fd)
     try:
         names = os.listdir(fd)
     finally:
         os.close(fd)
     for name in filter(ids.is_valid, names):
-        # Where it may not be looked, nobody can tell that it is a leftover.
+        # Without permission to look inside, it cannot be known to be a leftover.
         with contextlib.suppress(PermissionError):
             if not exists(name, META, root_fd):
                 yield from _describe(name, "", "data without metadata", name, root_fd)
@@ -91,25 +91,28 @@ def _without_metadata(root_fd: int) -> Iterator[Debris]:
 def _discard_from_root(name: str, root_fd: int, staging_fd: int) -> None:
     trash = new_name(name, "old")
     if exists(name, META, root_fd):
-        return  # its writer was alive after all
+        return  # its writer was still running
     try:
         move(name, root_fd, trash, staging_fd)
     except FileNotFoundError:
         return
     if exists(trash, META, staging_fd):
-        # The writer was faster than the move.
+        # The writer published it between the check and the rename.
         move(trash, staging_fd, name, root_fd)
     else:
         erase(trash, staging_fd)
 
 
 def _discard_unfinished(name: str, staging_fd: int) -> None:
-    """Erase a write, unless its writer lives: nobody may lock it from the check on until it is gone."""
+    """Erase an unfinished write, unless its writer is running. The lock taken by the check is held until it is erased,
+    so that no writer can take it in between.
+    """
     try:
         fd = open_in_entry(name, DATA, staging_fd)
     except FileNotFoundError:
-        # Without data it is dead, or its writer is between the first two steps: then it is empty, and either this
-        # takes it away whole (the writer begins anew) or the data is there first.
+        # Without data it is dead, or its writer has created the directory but not the data yet. Then either this
+        # removes the empty directory, and the writer starts again, or the writer creates the data first and this does
+        # nothing.
         try:
             os.rmdir(name, dir_fd=staging_fd)
         except FileNotFoundError:
@@ -143,7 +146,7 @@ def _describe(name: str, prefix: str, kind: str, file_id: str | None, dir_fd: in
     except OSError as error:
         if error.errno not in NOT_A_DIRECTORY:
             raise
-        # A stray file or link: it is described by itself.
+        # A stray file or link: its own size and time are reported.
         yield Debris(prefix + name, "stray file", file_id, own.st_size, modified_at)
         return
     try:
@@ -162,7 +165,7 @@ def _is_live(name: str, staging_fd: int) -> bool:
     try:
         fd = open_in_entry(name, DATA, staging_fd)
     except OSError as error:
-        # Another user's write may not be looked at: it counts as alive.
+        # Another user's write cannot be examined, and counts as running.
         return error.errno in {errno.EACCES, errno.EPERM}
     try:
         return _is_locked(fd)
@@ -171,9 +174,9 @@ def _is_live(name: str, staging_fd: int) -> bool:
 
 
 def _is_locked(fd: int) -> bool:
-    """Whether a writer holds it. If not, this locks it, until it is closed."""
+    """Whether a writer holds the lock. If not, takes a shared lock, which is held until `fd` is closed."""
     try:
-        # A shared lock shuts writers out, not other sweeps; an exclusive one needs write access on NFS.
+        # A shared lock excludes writers but not other sweeps; an exclusive one needs a writable descriptor on NFS.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -1,7 +1,7 @@
-"""Opening directories and files relative to a descriptor, never through a symbolic link.
+"""Opening directories and files relative to a descriptor, without following symbolic links.
 
-`O_NOFOLLOW` guards only the last part of a path (open(2)), so where there is no openat2(2), an entry's directory is
-opened by itself first: a link planted in the root leads nowhere.
+`O_NOFOLLOW` applies only to the last component of a path (open(2)). Where openat2(2) is not available, the entry's
+directory is therefore opened first, so that a link planted in the root is not followed.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ __all__ = [
 
 DATA, META = "data.bin", "meta.json"
 
-# What open(2) says to a file or a link where a directory should be.
+# Errors of open(2) for a file or a link in the place of a directory.
 NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
-# What open(2) and read(2) say to a link, a socket, a directory or a FIFO where a file should be.
+# Errors of open(2) and read(2) for a link, a socket, a directory or a FIFO in the place of a file.
 NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN})
-# What anything that needs a block, an inode or a name says on a full disk.
+# Errors on a full disk of a call that allocates a block, an inode or a name.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_PATH needs no read permission and costs less; only Linux has it.
+# O_PATH needs no read permission and is cheaper, but exists only on Linux.
 _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Opening a FIFO would wait for somebody to write to it; to a file O_NONBLOCK means nothing.
+# Without O_NONBLOCK, opening a FIFO would block until a writer opens it; for a regular file it has no effect.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _META_BYTES = 16 * 1024
 
 
 class Directory:
-    """An open directory, closed when the last of its users lets go of it.
+    """An open directory, closed when the last reference to it is dropped.
 
-    Whoever works with the descriptor holds the object meanwhile: closing by hand while another thread is between two
-    calls would let that thread go on in whatever was opened next under the same number.
+    Code that uses the descriptor must keep a reference to the object. With an explicit close, another thread that is
+    between two calls could continue with an unrelated file that was opened under the same number.
     """
 
     __slots__ = ("fd",)
@@ -62,7 +62,7 @@ class Directory:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    # The default keeps the function reachable while the interpreter takes its modules apart.
+    # The default argument keeps os.close reachable during interpreter shutdown, when module globals may be cleared.
     def __del__(self, _close: Callable[[int], None] = os.close) -> None:
         _close(self.fd)
 
@@ -73,10 +73,10 @@ def open_directory(name: str, dir_fd: int) -> int:
 
 
 def durably(directory: Directory, change: Callable[[], None]) -> None:
-    """Make a change in a directory, and wait until it is on the disk.
+    """Make a change in a directory, and wait until it is on disk.
 
-    Through an opening of its own: what could not be written is reported once to each (fsync(2)), and of several who
-    sync through one, only the first would hear of it. It is opened before, so that nothing is missed.
+    This syncs through a new descriptor, opened before the change: a write-back error is reported once per open file
+    description (fsync(2)), so of several threads that sync through one, only the first would see it.
     """
     fd = open_directory(".", directory.fd)
     try:
@@ -89,13 +89,15 @@ def durably(directory: Directory, change: Callable[[], None]) -> None:
 def open_in_entry(entry: str, name: str, dir_fd: int) -> int:
     """A descriptor for reading a file of an entry.
 
-    `FileNotFoundError` if there is no such file, or a file or a link where the entry's directory would be.
+    Raises `FileNotFoundError` if there is no such file, or if a file or a link is in the place of the entry's
+    directory.
     """
     if open_unlinked is not None:
         try:
             return open_unlinked(dir_fd, f"{entry}/{name}".encode())
         except OSError as error:
-            # A link or a file, in one place or the other, which means different things: looked at one by one.
+            # A file or a link, either as the entry or within it. These have different meanings, so each component is
+            # opened on its own.
             if error.errno not in NOT_A_DIRECTORY:
                 raise
     passage = _open_passage(entry, dir_fd)
@@ -106,7 +108,7 @@ def open_in_entry(entry: str, name: str, dir_fd: int) -> int:
 
 
 def exists(entry: str, name: str, dir_fd: int) -> bool:
-    """Whether something in an entry has this name."""
+    """Whether the entry contains something with this name."""
     try:
         passage = _open_passage(entry, dir_fd)
     except FileNotFoundError:
@@ -130,10 +132,10 @@ def _open_passage(entry: str, dir_fd: int) -> int:
 
 
 def read_in_entry(entry: str, name: str, dir_fd: int) -> bytes:
-    """The whole of a small file of an entry. Raises what `open_in_entry` does."""
+    """The whole content of a small file of an entry. Raises the errors of `open_in_entry`."""
     fd = open_in_entry(entry, name, dir_fd)
     try:
-        # A read of a regular file is short only at its end: one call serves nearly every metadata file.
+        # A read of a regular file is short only at its end, so one call suffices for nearly every metadata file.
         first = os.read(fd, _META_BYTES)
         if len(first) < _META_BYTES:
             return first
@@ -146,7 +148,7 @@ def read_in_entry(entry: str, name: str, dir_fd: int) -> bytes:
 
 
 def sync_data(fd: int) -> None:
-    """Wait until a file's bytes and size are on the disk."""
+    """Wait until a file's content and size are on disk."""
     if sys.platform == "linux":
         os.fdatasync(fd)
     else:
@@ -154,7 +156,7 @@ def sync_data(fd: int) -> None:
 
 
 def erase(name: str, dir_fd: int) -> None:
-    """Remove a directory with all that is in it, or a link without following it. If it is gone, does nothing."""
+    """Remove a directory with its content, or a link without following it. Does nothing if it does not exist."""
     try:
         fd = open_directory(name, dir_fd)
     except FileNotFoundError:
@@ -166,14 +168,15 @@ def erase(name: str, dir_fd: int) -> None:
             os.unlink(name, dir_fd=dir_fd)
         return
     try:
-        # The usual content, without a scan. The metadata goes first: half an entry is none.
+        # The usual content, without listing the directory. The metadata goes first, because an entry exists while it
+        # does.
         for file in (META, DATA):
-            # What cannot be unlinked (it may be a directory) keeps the directory from being removed.
+            # Whatever cannot be unlinked here (a directory, for example) is handled when rmdir fails.
             with contextlib.suppress(OSError):
                 os.unlink(file, dir_fd=fd)
     finally:
         os.close(fd)
-    # Somebody else may be erasing the same.
+    # Another process may be erasing the same directory.
     with contextlib.suppress(FileNotFoundError):
         try:
             os.rmdir(name, dir_fd=dir_fd)
@@ -184,7 +187,7 @@ def erase(name: str, dir_fd: int) -> None:
 
 
 class DataStream(io.RawIOBase):
-    """The bytes `start` to `stop` of an open file; positions are those of the file. Owns the descriptor."""
+    """The bytes `start` to `stop` of an open file; positions count from the start of the file. Owns the descriptor."""
 
     def __init__(self, fd: int, start: int, stop: int | None) -> None:
         super().__init__()
@@ -213,7 +216,7 @@ class DataStream(io.RawIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        # pread straight into the result: RawIOBase.read would copy it once more.
+        # pread returns the result itself; RawIOBase.read would copy it once more.
         chunk = os.pread(self._fd, max(0, min(size, self._stop - self._position)), self._position)
         self._position += len(chunk)
         return chunk

@@ -1,7 +1,7 @@
-"""Whether a directory is on a file system of this machine, whose answers are quick and never out of date.
+"""Whether a directory is on a local file system, where calls are fast and results are never stale.
 
-A network file system answers in milliseconds, or not at all while its server is away, and lets directories look as they
-did up to a minute ago (nfs(5), "acdirmax").
+A network file system answers in milliseconds, or not at all while its server is unreachable, and may show directories
+as they were up to a minute ago (nfs(5), "acdirmax").
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _escaped = re.compile(r"\\([0-7]{3})").sub
 
 
 def is_on_this_machine(path: str, mounts: str = _MOUNTS) -> bool:
-    """Whether it certainly is; where that cannot be told, as on other systems than Linux, it is not."""
+    """Whether `path` is known to be on a local file system. False if unknown, as on systems other than Linux."""
     path = os.path.realpath(path)
     longest, kind = "", ""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
-                # proc_pid_mountinfo(5): optional fields end with a dash, and the type follows.
+                # proc_pid_mountinfo(5): a dash ends the optional fields, and the file system type follows.
                 before, _, after = line.partition(" - ")
                 point = _escaped(lambda code: chr(int(code[1], 8)), before.split(" ")[4])
-                # Of two on the same point, the later one is on top.
+                # Of two mounts on the same point, the later one is visible.
                 if len(point) >= len(longest) and os.path.commonpath([path, point]) == point:
                     longest, kind = point, after.split(" ")[0]
     except (OSError, IndexError, ValueError):

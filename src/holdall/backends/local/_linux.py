@@ -1,9 +1,9 @@
-"""What Linux can do that Python has no function for. Where it is missing, whoever calls must do without.
+"""Linux system calls that Python has no function for. Where one is missing, its name here is None.
 
-openat2(2) opens a path with two parts while following no link in either of them: one call, where otherwise an open of
-the directory, an open below it and a close would be needed. It is there since Linux 5.6, unless a sandbox refuses it.
+openat2(2) opens a path of two components without following a link in either of them: one call, instead of opening the
+directory, opening the file below it, and closing the directory. Available since Linux 5.6, unless a sandbox blocks it.
 
-sync_file_range(2) lets a file's data go to the disk without waiting for it.
+sync_file_range(2) starts writing a file's data to disk without waiting for it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Callable
 
 __all__ = ["open_unlinked", "start_writing"]
 
-# The same on every architecture but one (asm-generic/unistd.h).
+# The same number on every architecture except alpha (asm-generic/unistd.h).
 _OPENAT2 = 437
 _RESOLVE_NO_SYMLINKS = 0x04
 _SYNC_FILE_RANGE_WRITE = 0x02
-# What a sandbox or a file system says that does not have it.
+# Errors of the call if a sandbox or the file system does not support it.
 _UNKNOWN = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -30,12 +30,12 @@ class _OpenHow(ctypes.Structure):
 
 
 def _bind_openat2(flags: int) -> Callable[[int, bytes], int] | None:
-    """A function that opens a path below a descriptor with these flags, following no link anywhere in it."""
+    """A function that opens a path relative to a descriptor with these flags, following no link in any component."""
     if sys.platform != "linux" or platform.machine() == "alpha":
         return None
     syscall = ctypes.CDLL(None, use_errno=True).syscall
-    # No argtypes: to convert by them takes a seventh of the time to read a small file. The arguments have their types
-    # already: the descriptor is passed as a C int, the path as a pointer to it.
+    # No argtypes: converting the arguments would take a seventh of the time of reading a small file. They have the
+    # right types already: ctypes passes an int as a C int, and bytes as a pointer.
     syscall.restype = ctypes.c_long
     how = _OpenHow(flags, 0, _RESOLVE_NO_SYMLINKS)
     number, where, size = ctypes.c_long(_OPENAT2), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
@@ -46,7 +46,7 @@ def _bind_openat2(flags: int) -> Callable[[int, bytes], int] | None:
             if fd >= 0:
                 return fd
             code = ctypes.get_errno()
-            # As os.open does, PEP 475: a signal's handler has run by now.
+            # Retried as os.open does (PEP 475); Python has run the signal handler by now.
             if code != errno.EINTR:
                 raise OSError(code, os.strerror(code), os.fsdecode(path))
 
@@ -62,7 +62,7 @@ def _bind_openat2(flags: int) -> Callable[[int, bytes], int] | None:
 
 
 open_unlinked = _bind_openat2(os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-"""`open_unlinked(dir_fd, path)`: a descriptor for reading. None where the system has no such call."""
+"""`open_unlinked(dir_fd, path)`: a descriptor for reading. None where openat2(2) is not available."""
 
 
 def _bind_sync_file_range() -> Callable[[int], None] | None:
@@ -76,13 +76,14 @@ def _bind_sync_file_range() -> Callable[[int], None] | None:
 
     def start_writing(fd: int) -> None:
         if call(fd, 0, 0, _SYNC_FILE_RANGE_WRITE) < 0 and (code := ctypes.get_errno()) not in _UNKNOWN:
-            # Data that could not be given to the disk may be dropped, and a sync that follows not know of it.
+            # Data whose write-back failed may be dropped, and a later sync may not report it.
             raise OSError(code, os.strerror(code))
 
     return start_writing
 
 
 start_writing = _bind_sync_file_range()
-"""`start_writing(fd)`: what was written to a file begins to go to the disk, which promises nothing. `OSError` if it
-could not even begin: the data may be lost then. None where the system has no such call.
+"""`start_writing(fd)`: start writing a file's data to disk, without any guarantee that it arrives.
+
+Raises `OSError` if that failed; the data may be lost then. None where sync_file_range(2) is not available.
 """

@@ -1,4 +1,4 @@
-"""Giving back the space of removed entries, off the caller's path."""
+"""Erasing removed entries in the background."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ __all__ = ["Reaper"]
 
 _log = logging.getLogger("holdall")
 
-# Deleting has paused once nothing was removed for so long. A stream of removals is waited out so many times at most.
+# Erasing begins once no entry was removed for this long. It is put off at most this many times.
 _PAUSE_SECONDS = 0.02
 _MOST_PAUSES = 10
 
 
 class Reaper:
-    """Erases removed entries on one thread, made when first needed, as soon as deleting has paused.
+    """Erases removed entries on one thread, started when first needed, as soon as there is a pause between removals.
 
-    Unlinking a file costs many times the rename that removed its entry, and takes the same lock of the kernel as the
-    next such rename: done at once, it would hold up whoever deletes many. Pending work is finished by `close`, and at
-    the latest when the interpreter exits; after a crash `sweep` finds the rest.
+    Unlinking a file costs many times the rename that removed its entry, and takes the same kernel lock as the next such
+    rename; if done at once, it would slow down a caller that deletes many files. Pending work is finished by `close`,
+    or at the latest when the interpreter exits; after a crash, `sweep` removes the rest.
     """
 
     def __init__(self) -> None:
         self._closed = False
-        # One for each process: in a forked child neither the thread nor a holder of the lock exists any more, and what
-        # was pending is the parent's.
+        # One for each process: a forked child has neither the reaper's thread nor a thread that may hold the lock, and
+        # the pending entries are the parent's to erase.
         self._works: dict[int, _Work] = {}
 
     def submit(self, name: str, directory: Directory) -> None:
-        """Erase soon; after `close`, now."""
+        """Erase soon; after `close`, immediately."""
         work = self._work()
         with work.lock:
-            # Before anything that may fail: whoever comes next, or `close`, erases it.
+            # Appended before anything that may fail, so that the next call or `close` erases it.
             work.pending.append((name, directory))
             if not self._closed and work.start():
                 return
         work.erase()
 
     def wait(self) -> None:
-        """Wait until what was submitted so far is erased."""
+        """Wait until everything submitted so far is erased."""
         work = self._work()
         with work.lock:
             executor = work.executor
@@ -53,9 +53,9 @@ class Reaper:
             return
         work.hurry.set()
         try:
-            # Closed meanwhile, or the interpreter is exiting.
+            # RuntimeError: closed in the meantime, or the interpreter is exiting.
             with contextlib.suppress(RuntimeError):
-                # On the same thread, after what it is erasing just now.
+                # On the same thread, and so after what it is erasing now.
                 executor.submit(work.erase).result()
         finally:
             work.hurry.clear()
@@ -69,19 +69,19 @@ class Reaper:
         if executor is not None:
             work.hurry.set()
             executor.shutdown(wait=True)
-        # Of those who were interrupted.
+        # Entries whose `submit` was interrupted.
         work.erase()
 
     def _work(self) -> _Work:
-        # Two threads may both make one; the first is what both get.
+        # If two threads create one at the same time, both get the first.
         return self._works.get(os.getpid()) or self._works.setdefault(os.getpid(), _Work())
 
 
 class _Work:
-    """What one process has to erase."""
+    """The entries that one process has to erase."""
 
     def __init__(self) -> None:
-        # A signal's handler, or the collector, may delete on a thread that is in here already.
+        # Reentrant: a signal handler or a finalizer may delete on a thread that already holds the lock.
         self.lock = threading.RLock()
         self.hurry = threading.Event()
         self.pending: list[tuple[str, Directory]] = []
@@ -89,21 +89,22 @@ class _Work:
         self._awaited = False
 
     def start(self) -> bool:
-        """Have the thread erase what is pending after the pause, with the lock held. False if there is no thread."""
+        """Schedule the erasing of pending entries, with the lock held. Returns False if no thread is available."""
         if self._awaited:
             return True
         if self.executor is None:
             self.executor = ThreadPoolExecutor(1, thread_name_prefix="holdall-reaper")
-        # Before it is so: the executor's own lock cannot be taken twice, and who comes in between need not wait.
+        # Set before submitting: the executor's own lock is not reentrant, and a nested call in between need not submit
+        # again.
         self._awaited, started = True, False
         try:
             self.executor.submit(self._erase_after_a_pause)
             started = True
         except RuntimeError:
-            # The interpreter is exiting, or there may be no more threads.
+            # The interpreter is exiting, or no more threads can be started.
             return False
         except BaseException:
-            # Interrupted while the thread started, which the executor then does not know: it ends by itself.
+            # Interrupted while the thread started. The executor does not know of that thread, which ends by itself.
             self.executor.shutdown(wait=False)
             self.executor = None
             raise
@@ -113,13 +114,13 @@ class _Work:
         return True
 
     def erase(self) -> None:
-        """Erase what is pending, on this thread."""
+        """Erase pending entries on this thread."""
         with self.lock:
             pending, self.pending = self.pending, []
         for name, directory in pending:
             try:
                 erase(name, directory.fd)
-            except Exception:  # noqa: BLE001 - whatever it is, the others are to be erased
+            except Exception:  # noqa: BLE001 - the others must still be erased
                 _log.warning("could not give back the space of %s yet; sweep will", name, exc_info=True)
 
     def _erase_after_a_pause(self) -> None:

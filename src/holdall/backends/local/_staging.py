@@ -1,4 +1,4 @@
-"""The commit protocol: write where nobody looks, make it durable, let it appear by one rename."""
+"""The commit protocol: write outside of the readers' view, sync, publish by one rename."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("holdall")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-# Which process this is, among all on all hosts: no other makes names with it, and a forked child has one of its own.
+# Identifies this process among all processes on all hosts; a forked child gets a new value.
 _process = os.urandom(6).hex()
 _numbers = itertools.count()
 
@@ -59,33 +59,34 @@ def new_name(file_id: str, suffix: str) -> str:
 
 
 def move(source: str, source_fd: int, target: str, target_fd: int) -> None:
-    """Rename an entry's directory, from one open directory to another. The only place where anything is renamed."""
+    """Rename an entry's directory from one open directory to another. Nothing else in this backend renames."""
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
 def move_back(source: str, source_fd: int, target: str, target_fd: int, synced: Directory | None) -> None:
-    """Take a rename back whose durability failed or was interrupted; with `synced`, the root, durably."""
+    """Undo a rename whose sync failed or was interrupted, and sync the directory `synced`, if given."""
     move(source, source_fd, target, target_fd)
     if synced is not None:
-        # The rename may have become durable by itself; then so must this. The caller hears of the first error.
+        # The rename may have reached the disk anyway, and then the undo must too. The caller gets the first error.
         with contextlib.suppress(OSError):
             os.fsync(synced.fd)
 
 
 class LocalStagedFile(StagedFile):
-    """A write in `<root>/.staging`, its `data.bin` locked so that a sweep can tell it from a dead one.
+    """A write in `<root>/.staging`. Its `data.bin` is locked, so that a sweep can tell it from the leftover of a dead
+    process.
 
-    `FileNotFoundError` if a sweep took the new directory before it was locked, or if the staging directory is gone.
-    In a forked child it does nothing: it is the parent's.
+    The constructor raises `FileNotFoundError` if a sweep removed the new directory before it was locked, or if the
+    staging directory does not exist. In a forked child, `discard` leaves the files alone: they belong to the parent.
     """
 
-    # For `__del__`, however early making it was interrupted.
+    # A default for `__del__`, in case the constructor is interrupted early.
     _fd = -1
 
     def __init__(
         self, root: Directory, staging: Directory, file_id: str, *, fsync: bool, make_room: Callable[[], None]
     ) -> None:
-        """`make_room` is called once when there is none on the disk, and may have helped."""
+        """`make_room` is called once if the disk is full; it may have freed space."""
         self._root = root
         self._staging = staging
         self._file_id = file_id
@@ -105,7 +106,7 @@ class LocalStagedFile(StagedFile):
             raise
 
     def __del__(self) -> None:
-        # Neither published nor discarded: unlocked, it is a leftover that a sweep may take.
+        # Neither published nor discarded: closing unlocks the data, so a sweep may remove it.
         self._close_data()
 
     def write(self, chunk: Buffer) -> None:
@@ -115,14 +116,14 @@ class LocalStagedFile(StagedFile):
     def publish(self, meta: bytes) -> None:
         self._check_process()
         if self._fsync and start_writing is not None:
-            # Two files that reach the disk together wait for one commit of its journal, instead of one after the other.
+            # Data and metadata that are written back together share one journal commit instead of waiting for two.
             start_writing(self._fd)
         self._write_meta(meta)
         if self._fsync:
             sync_data(self._fd)
             self._sync_directory()
         try:
-            # The rename itself is durable only when the directory that then holds the entry is.
+            # The rename is durable only after a sync of the directory that now contains the entry.
             if self._fsync:
                 durably(self._root, self._appear)
             else:
@@ -150,7 +151,7 @@ class LocalStagedFile(StagedFile):
 
     def _appear(self) -> None:
         self._roomy(move, self._name, self._staging.fd, self._file_id, self._root.fd)
-        # Closing unlocks. Before the rename, a sweep could begin to erase what is about to appear.
+        # Closing unlocks. Before the rename, a sweep could then erase what is about to be published.
         self._close_data()
 
     def _check_process(self) -> None:
@@ -169,7 +170,7 @@ class LocalStagedFile(StagedFile):
         except BlockingIOError:
             raise FileNotFoundError(errno.ENOENT, "a sweep is looking at the new directory", self._name) from None
         except OSError:
-            # Not every network file system has locks; there the age of a leftover must do.
+            # Not every network file system supports locks. There, a sweep can only go by the age of a leftover.
             pass
         status = os.fstat(self._fd)
         if status.st_nlink == 0:
@@ -193,7 +194,7 @@ class LocalStagedFile(StagedFile):
                 written += self._roomy(os.write, fd, view[written:])
 
     def _roomy(self, call: Callable[..., T], *args: Any) -> T:
-        """What the call returns, made a second time if the disk was full and something could be done about it."""
+        """The result of the call, repeated once if the disk was full and `make_room` has not been tried yet."""
         try:
             return call(*args)
         except OSError as error:
@@ -216,8 +217,8 @@ class LocalStagedFile(StagedFile):
             os.close(fd)
 
     def _unpublish(self) -> None:
-        """Take a rename back whose durability failed or was interrupted: reported as failed means not there."""
-        # What carries the id in the root may be somebody else's, who was faster.
+        """Undo a rename whose sync failed or was interrupted: a write reported as failed must not be visible."""
+        # The entry with this id may belong to another writer that published first.
         try:
             there = os.stat(f"{self._file_id}/{DATA}", dir_fd=self._root.fd, follow_symlinks=False)
             if (there.st_dev, there.st_ino) == self._identity:

@@ -1,1 +1,1 @@
-"""The checks, one module a category. Each is registered under its name by `@check`."""
+"""The checks, one module for each category. `@check` registers each under its name."""

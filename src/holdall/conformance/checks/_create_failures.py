@@ -1,4 +1,4 @@
-"""Storing a file that is not stored: what create refuses, and what it leaves behind: nothing."""
+"""Failing creates: what is refused, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ SOON = LIMIT + 16 * MIB
 
 
 class _Stop(BaseException):
-    """Neither an `Exception` nor known to anybody."""
+    """A `BaseException` that is not an `Exception`, and unknown to the store."""
 
 
 class _TooFar(Exception):
-    """An endless source was read far past the limit."""
+    """An endless source was read far beyond the limit."""
 
 
 class _Bounded(Endless):
-    """Endless for a store that stops in time; for one that does not, over before memory is."""
+    """Endless for a store that stops in time; otherwise it raises before memory is exhausted."""
 
     def read(self, size: int = -1) -> bytes:
         if self.given > 2 * SOON:
@@ -48,7 +48,7 @@ class _Bounded(Endless):
 
 @check("create.source_error_leaves_nothing")
 def source_error_leaves_nothing(kit: Kit) -> None:
-    """Readers and iterators that die at the first byte, in every chunk, and after the last byte."""
+    """Readers and iterators that fail at the first byte, in every chunk, and after the last byte."""
     kept = kit.put(b"was here before", filename="kept")
     data = kit.noise(SIZE)
     for after in DEATHS:
@@ -64,12 +64,12 @@ def source_error_leaves_nothing(kit: Kit) -> None:
 
 def _fails(store: FileStore, name: str, source: Any, error: BaseException, **options: Any) -> None:
     did = f"create from a source that raises {type(error).__name__} ({name})"
-    # Which error it is, is another check's question.
+    # Another check verifies which error is raised.
     expect_error(BaseException, did, lambda: store.create(name, source, purpose="user_data", **options))
 
 
 def _only_listed(kit: Kit, files: list[FileObject], did: str) -> None:
-    """The promise is broken unless exactly these files are listed, by the first handle and by a new one."""
+    """Raises `Broken` unless exactly these files are listed, by the first handle and by a new one."""
     kit.settle()
     known = {f.id for f in files}
     for name, store in (("a new handle", kit.open()), ("the same handle", kit.store)):
@@ -82,7 +82,7 @@ def _only_listed(kit: Kit, files: list[FileObject], did: str) -> None:
 
 @check("create.source_error_leaves_no_residue")
 def source_error_leaves_no_residue(kit: Kit) -> None:
-    """Failed creates of every size; then descriptors, what the backend calls debris, and the storage itself."""
+    """Failed creates of every size; then checks descriptors, the backend's debris, and the storage itself."""
     data = kit.noise(SIZE)
     store = kit.open()
 
@@ -91,8 +91,8 @@ def source_error_leaves_no_residue(kit: Kit) -> None:
             error = OSError(errno.EIO, "the source failed")
             _fails(store, f"after {after}", Dying(data, after, error), error)
 
-    fail()  # so that what is made once (a connection, a staging directory) is there
-    # Space may be given back in the background, or when the last handle is closed: then it is added up.
+    fail()  # so that whatever is created only once (a connection, a staging directory) exists
+    # Space may be freed in the background, or when the last handle is closed, so it is measured after that.
     kit.close_handles()
     raw, before, used = None, set[str](), 0
     with contextlib.suppress(NotChecked, NotImplementedError):
@@ -112,7 +112,7 @@ def source_error_leaves_no_residue(kit: Kit) -> None:
 
 
 def _used_bytes(raw: RawAccess) -> int:
-    """What the location takes; 0, and so without growth, where that cannot be told."""
+    """The space used in the location; 0, and thus no growth, if it cannot be determined."""
     try:
         return raw.used_bytes()
     except NotImplementedError:
@@ -121,7 +121,7 @@ def _used_bytes(raw: RawAccess) -> int:
 
 @contextlib.contextmanager
 def _few_descriptors(did: str) -> Iterator[None]:
-    """An unlinked file that stays open holds its bytes too. A client may keep a few connections."""
+    """An unlinked file that stays open also uses space. A client may keep a few connections."""
     if not os.path.isdir("/proc/self/fd"):
         yield
         return
@@ -135,7 +135,9 @@ def _few_descriptors(did: str) -> Iterator[None]:
 
 @check("create.source_error_is_the_callers_error")
 def source_error_is_the_callers_error(kit: Kit) -> None:
-    """Errors that a store could take for its own: of files, of values, of holdall; and a path that is not there."""
+    """Errors that a store could mistake for its own: errors of files and values, errors of holdall; and a path that
+    does not exist.
+    """
     data = kit.noise(SIZE)
     for error in (
         OSError(errno.EIO, "mine"),
@@ -168,7 +170,7 @@ def source_error_is_the_callers_error(kit: Kit) -> None:
 
 @check("create.base_exception_cleans_up")
 def base_exception_cleans_up(kit: Kit) -> None:
-    """What is raised by Ctrl-C, a cancelled task, an exit, and something of the caller's own."""
+    """Errors raised by Ctrl-C, a cancelled task, an exit, and an exception class of the caller."""
     kept = kit.put(b"was here before", filename="kept")
     data = kit.noise(SIZE)
     store = kit.open()
@@ -191,7 +193,7 @@ def base_exception_cleans_up(kit: Kit) -> None:
 
 @check("create.declared_size_enforced")
 def declared_size_enforced(kit: Kit) -> None:
-    """Off by one, off by a lot, and zero, in both directions, from every kind of source."""
+    """Off by one, by a lot, and zero, in both directions, from every kind of source."""
     stored = []
     for size in (0, 1, 1000, SIZE):
         data = kit.noise(size)
@@ -214,7 +216,7 @@ def declared_size_enforced(kit: Kit) -> None:
 
 @check("create.declared_checksum_enforced")
 def declared_checksum_enforced(kit: Kit) -> None:
-    """Of other bytes, of all but the last byte, of the first chunk only, with one digit changed; and no checksum."""
+    """Of other data, of all but the last byte, of the first chunk, with one digit changed; and malformed checksums."""
     stored = []
     for size in (0, 1, SIZE):
         data = kit.noise(size)
@@ -248,7 +250,7 @@ def declared_checksum_enforced(kit: Kit) -> None:
 
 @check("create.error_means_not_stored")
 def error_means_not_stored(kit: Kit) -> None:
-    """Every way to fail, each followed by a create that works; and the backend's own staging, left and refused."""
+    """Every kind of failure, each followed by a create that succeeds; and the backend's own staging."""
     files = [kit.put(b"was here before", filename="kept")]
     data = kit.noise(SIZE)
     attempts: dict[str, Callable[[], FileObject]] = {
@@ -263,7 +265,7 @@ def error_means_not_stored(kit: Kit) -> None:
         "a negative lifetime": lambda: kit.put(data, "negative", expires_after=-1),
     }
     for name, attempt in attempts.items():
-        # That it fails is the promise of other checks; this one is about what failed.
+        # Other checks verify that it fails; this one verifies the effect of the failure.
         with contextlib.suppress(Exception):
             files.append(attempt())
         files.append(kit.put(data, filename=f"after {name}"))
@@ -280,14 +282,14 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
         for name, size in (("first", 5), ("second", 9))
     )
     with backend.stage(file_id) as staged:
-        # Longer than what comes next by this id, so that what stays of it would be seen at the end of that.
+        # Longer than the next data under this id, so that remains of it would be visible after that data.
         staged.write(kit.noise(SIZE))
-        # Leaving the block is the second time: it does nothing.
+        # Leaving the block discards a second time, which has no effect.
         staged.discard()
     _only_listed(kit, files, "with backend.stage(id): write, no publish; then list")
     staged = backend.stage(file_id)
     staged.write(b"right")
-    # Another attempt at the same upload is still going on; a storage may also refuse to begin it.
+    # Another attempt at the same upload is still in progress; a storage may also refuse to begin it.
     with contextlib.ExitStack() as others:
         with contextlib.suppress(StorageError):
             others.enter_context(backend.stage(file_id)).write(b"other")
@@ -303,13 +305,13 @@ def _staging_keeps_its_word(kit: Kit, files: list[FileObject]) -> None:
     except Exception:
         _whole(kit, first, b"right", "publish of an id that is taken, which raised")
     else:
-        # Where the storage cannot tell that the id is taken, it must at least have done what it said.
+        # If the storage cannot detect that the id is taken, publish must at least have done what it reported.
         _whole(kit, second, b"the other", "publish of an id that is taken, which returned")
 
 
 def _whole(kit: Kit, file: FileObject, data: bytes, did: str) -> None:
-    """The file is there with this metadata and these bytes, and not with those of another write; for a new handle, and
-    for the one that has written.
+    """Raises `Broken` unless the file exists with this metadata and data, and not those of another write; for a new
+    handle, and for the one that wrote it.
     """
     for store in (kit.open(), kit.store):
         try:
@@ -322,7 +324,7 @@ def _whole(kit: Kit, file: FileObject, data: bytes, did: str) -> None:
 
 @check("create.limit_refused_while_streaming")
 def limit_refused_while_streaming(kit: Kit) -> None:
-    """An endless source; one chunk far too large; one byte over; and exactly the limit, which is fine."""
+    """An endless source; a single chunk that is far too large; one byte too many; and exactly the limit."""
     source = _Bounded()
     did = f"create from an endless source, max_bytes={LIMIT}"
     expect_error(FileTooLarge, did, lambda: kit.put(source, "endless", max_bytes=LIMIT))

@@ -1,4 +1,4 @@
-"""A storage that fails for a while: what cannot be read is not taken for what is not there."""
+"""A storage that fails temporarily: a file that cannot be read must not be reported as absent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from holdall.errors import FileNotFound
 
 @check("errors.failure_is_not_missing", needs=Capability.SHARED)
 def failure_is_not_missing(kit: Kit) -> None:
-    """Another process, whose connections break, and which may open no file and no connection more, reads, lists and
-    deletes; once it may again, it reads.
+    """Another process, whose connections are broken and which can open no further file or connection, reads, lists and
+    deletes; once it can open them again, it reads.
     """
     warm, cold = kit.put(b"was read before"), kit.put(b"is there")
     content = b"is there".hex()

@@ -1,4 +1,4 @@
-"""What is declared works, what is not is refused, and limits are where they are said to be."""
+"""Declared capabilities work, others are refused, and limits are as declared."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LONGEST_TRIED_CHARS = 1_000_000
 
 @check("caps.undeclared_operation_refused")
 def undeclared_operation_refused(kit: Kit) -> None:
-    """Each capability that can be called for is: it works if declared, and says NotSupported if not."""
+    """Each capability with methods of its own: they work if it is declared, and raise NotSupported otherwise."""
     saw = kit.capabilities
     if not isinstance(saw, Capability):
         raise broken("look at backend.capabilities", "a holdall.Capability", show(saw))
@@ -61,7 +61,7 @@ def undeclared_operation_refused(kit: Kit) -> None:
     for capability, (did, call) in refused.items():
         if capability not in saw:
             expect_error(NotSupported, f"{did}, though {capability.name} is not declared", call)
-    # Last, since without raw access the check ends here as not checked.
+    # Last, because without raw access the check ends here as not checked.
     if Capability.PORTABLE_LAYOUT in saw:
         _portable_layout(kit)
 
@@ -78,7 +78,7 @@ def _signed_urls(kit: Kit) -> None:
             expect(response.read(), data, f"{did}, then read the URL without credentials")
     except OSError as error:
         raise broken(f"{did}, then read the URL without credentials", "the bytes", show(error)) from error
-    # A URL tells how long it is good for, or was signed with it; made in one second, the rest of it is the same.
+    # A URL contains its lifetime, or is signed with it; if both are created within the same second, the rest is equal.
     for _ in range(3):
         if kit.store.backend.signed_url(file_id, 60) == kit.store.backend.signed_url(file_id, 3600):
             raise broken("backend.signed_url(id, 60) and signed_url(id, 3600)", "two URLs", "the same one twice")
@@ -142,12 +142,12 @@ def _ordered_listing(kit: Kit) -> None:
 
 
 def _within(file_id: str, after: str | None, before: str | None) -> bool:
-    """An id of something that has just gone may still be listed, but never outside of the bounds."""
+    """The id of a file that was just deleted may still be listed, but never outside of the bounds."""
     return (after is None or file_id > after) and (before is None or file_id < before)
 
 
 def _portable_layout(kit: Kit) -> None:
-    """`<id>/data.bin` and `<id>/meta.json`: what raw access reads, and what a copy of the directory is."""
+    """`<id>/data.bin` and `<id>/meta.json`: as read by raw access, and as a copy of the directory."""
     from holdall import open_store
 
     data = kit.noise(100_000)
@@ -180,7 +180,7 @@ def _portable_layout(kit: Kit) -> None:
 
 @check("caps.limits_are_real")
 def limits_are_real(kit: Kit) -> None:
-    """The largest file, the longest name, the time listings take: at the limit, and one past it."""
+    """The largest file, the longest name, and the settling time of listings: at the limit, and beyond it."""
     limits = kit.store.backend.limits
     _check_values(limits)
     _longest_name(kit, limits.max_filename_chars)
@@ -204,7 +204,7 @@ def _check_values(limits: Any) -> None:
 
 def _longest_name(kit: Kit, most: int) -> None:
     kept = []
-    # A limit in characters holds for those that take four bytes, and for those that JSON writes with six.
+    # A limit in characters must also apply to those with four bytes, and to those that JSON escapes to six.
     for character in ("a", "\N{GRINNING FACE}", "\x01", '"'):
         count = min(most, LONGEST_TRIED_CHARS)
         name = character * count
@@ -264,7 +264,7 @@ def _settling(kit: Kit, seconds: float) -> None:
 
 @check("caps.exact_listing", needs=Capability.EXACT_LISTING)
 def exact_listing(kit: Kit) -> None:
-    """Asked of the backend itself, whichever handle removed the entry, and by a handle that remembers it."""
+    """Through the backend itself, whichever handle removed the entry, and through a handle that caches metadata."""
     other, remembering = kit.open(), kit.open(remembering=True)
     files = [kit.put(b"%d" % n) for n in range(12)]
     kit.settle()
@@ -283,16 +283,16 @@ def exact_listing(kit: Kit) -> None:
 
 @check("caps.persistent_means_new_process")
 def persistent_means_new_process(kit: Kit) -> None:
-    """A new process reads what this one stored, and this one reads what another stored that has ended."""
+    """A new process reads what this one stored, and this one reads what another process stored that has ended."""
     declared = kit.capabilities & (Capability.PERSISTENT | Capability.SHARED)
     if not declared:
         raise NotDeclared("neither PERSISTENT nor SHARED is declared")
-    # Before anything is stored: if it is a fork of this process, it has a copy of this one's memory as it is now.
+    # Before anything is stored: if the nursery is a fork of this process, it has a copy of the current memory.
     with Nursery(kit.target) as nursery:
         files = [(kit.put(data, "n.txt", metadata={"size": len(data)}), data) for data in (b"", kit.noise(200_000))]
         kit.settle()
         if Capability.SHARED not in declared:
-            # Only what is closed can be expected by another process.
+            # Without SHARED, another process can only be expected to see what was closed.
             kit.store.close()
         for file, data in files:
             did = f"create {len(data)} bytes, then read them in a new process"

@@ -1,4 +1,4 @@
-"""Many at once: threads, handles, processes, and callers that go away."""
+"""Concurrency: threads, handles, processes, and callers that are cancelled."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from holdall.errors import FileNotFound, HoldallError, InvalidRequest
 THREADS = 8
 _PATIENCE_SECONDS = 60
 _MEETING_SECONDS = 0.5
-# More than the pools of connections that clients come with hold.
+# More than the default connection pools of clients.
 _MANY = 32
 
 
 def together(count: int, action: Callable[[int], Any], *, interleaved: bool = False) -> list[Any]:
-    """What `action(0)`, `action(1)`, … return or raise, each on its own thread, all starting at one moment.
+    """The results or exceptions of `action(0)`, `action(1)`, …, each on its own thread, all starting at the same
+    moment.
 
-    `interleaved` threads make way for each other at every call, which finds races reliably and takes its time.
+    `interleaved` threads yield to each other at every call, which finds races reliably but is slow.
     """
     barrier = threading.Barrier(count)
     results: list[Any] = [None] * count
@@ -52,18 +53,18 @@ def together(count: int, action: Callable[[int], Any], *, interleaved: bool = Fa
 
 
 def _give_way(*_: object) -> None:
-    """A profile function: lets another thread run at every call.
+    """A profile function that lets another thread run at every call.
 
-    Left alone, a thread seldom stops in the short gap between a look and the change that relies on it.
+    Otherwise a thread is seldom preempted between a check and the change that relies on it.
     """
     time.sleep(0)
 
 
 def meeting(data: bytes, barrier: threading.Barrier) -> Iterator[bytes]:
-    """The bytes in two halves; between them, wait for the other uploads to be there too.
+    """The data in two halves; in between, waits until the other uploads are at the same point.
 
-    So that they overlap by more than luck. A store that lets one upload wait for another is slow, not wrong: then the
-    meeting is called off.
+    So uploads overlap reliably. A store that makes one upload wait for another is slow but correct: then the barrier
+    times out.
     """
     half = len(data) // 2
     yield data[:half]
@@ -74,8 +75,8 @@ def meeting(data: bytes, barrier: threading.Barrier) -> Iterator[bytes]:
 
 @check("concurrent.creates_all_survive")
 def creates_all_survive(kit: Kit) -> None:
-    """Eight threads open a new location; with a handle of its own, each creates five files; then an upload while others
-    come and go.
+    """Eight threads open a new location, and each creates five files through its own handle; then an upload while other
+    handles are opened and closed.
     """
     _all_begin(kit)
     contents = {(t, n): kit.noise(20_000 + 1000 * t + n) for t in range(THREADS) for n in range(5)}
@@ -98,7 +99,7 @@ def creates_all_survive(kit: Kit) -> None:
             upload.write(part)
             with kit.open() as passing:
                 passing.list()
-                # The usual grace: an upload that goes on now is younger.
+                # The default grace period: an upload in progress is younger.
                 passing.sweep()
         try:
             file = upload.finish()
@@ -108,8 +109,8 @@ def creates_all_survive(kit: Kit) -> None:
 
 
 def _all_begin(kit: Kit) -> None:
-    """A location that nobody has opened before, as a program with many workers finds it."""
-    kit.store  # noqa: B018 - the check's own location comes first
+    """A location that was never opened before, as a program with many workers finds it."""
+    kit.store  # noqa: B018 - creates the check's own location first
     url = kit.adopt(kit.target.fresh())
     did = f"open a new location on {THREADS} threads, and create a file on each"
     results = together(THREADS, lambda n: kit.put(b"%d" % n, store=kit.open(url)).id)
@@ -135,7 +136,7 @@ def _all_there(kit: Kit, stored: list[tuple[str, bytes]], did: str) -> None:
 
 @check("concurrent.reader_never_sees_partial")
 def reader_never_sees_partial(kit: Kit) -> None:
-    """A look between the chunks of an upload, then a reader beside a writer that creates and deletes."""
+    """Lists between the chunks of an upload; then readers run next to a writer that creates and deletes."""
     data = kit.noise(300_000)
     other = kit.open()
     kept = kit.put(b"stays")
@@ -180,7 +181,7 @@ def reader_never_sees_partial(kit: Kit) -> None:
 
 @check("concurrent.delete_race_one_winner", needs=Capability.EXCLUSIVE_REMOVE)
 def delete_race_one_winner(kit: Kit) -> None:
-    """Thirty files, each deleted by six threads at one moment through handles of their own; then by processes."""
+    """Thirty files, each deleted by six threads at the same moment through separate handles; then by processes."""
     racers = 6
     handles = [kit.open() for _ in range(racers)]
     for _ in range(30):
@@ -197,7 +198,7 @@ def delete_race_one_winner(kit: Kit) -> None:
 
 
 def _processes_race(kit: Kit) -> None:
-    """A lock of one process is none for another."""
+    """A lock within one process does not exclude another process."""
     racers = 3
     file_ids = [kit.put(b"contested").id for _ in range(20)]
     did = f"delete {len(file_ids)} files in each of {racers} processes at once"
@@ -213,8 +214,8 @@ def _processes_race(kit: Kit) -> None:
 
 @check("concurrent.processes_create", needs=Capability.SHARED)
 def processes_create(kit: Kit) -> None:
-    """Four processes start at one moment and create eight files each."""
-    kit.store  # noqa: B018 - the location exists before the processes open it
+    """Four processes start at the same moment and create eight files each."""
+    kit.store  # noqa: B018 - creates the location before the processes open it
     with Nursery(kit.target) as nursery:
         outcomes = nursery.run("create", kit.url, copies=4, count=8, size=30_000)
     stored = []
@@ -230,8 +231,8 @@ def processes_create(kit: Kit) -> None:
 
 @check("concurrent.handle_shared_by_threads")
 def handle_shared_by_threads(kit: Kit) -> None:
-    """Eight threads create, read, list and delete through one handle; one thread has three uploads going by turns, and
-    many uploads and readers at once.
+    """Eight threads create, read, list and delete through one handle; one thread alternates between three uploads, and
+    has many uploads and readers open at once.
     """
     store = kit.store
     contents = [[kit.noise(70_000 + 100 * t + n) for n in range(6)] for t in range(THREADS)]
@@ -259,7 +260,7 @@ def handle_shared_by_threads(kit: Kit) -> None:
         if isinstance(result, BaseException):
             raise result
     kept = [pair for result in results for pair in result]
-    # On one thread nobody else can make way: uploads that wait for each other wait for ever.
+    # On a single thread, uploads that wait for each other would wait forever.
     turns = together(1, lambda _: _by_turns(kit))
     _none_failed(
         turns, "write three uploads by turns on one thread, through one handle, and discard a fourth meanwhile"
@@ -274,9 +275,7 @@ def handle_shared_by_threads(kit: Kit) -> None:
 
 
 def _hops(kit: Kit) -> None:
-    """An upload, a reader, a listing and a handle that go from thread to thread and back, as event loops with worker
-    threads do.
-    """
+    """An upload, a reader, a listing and a handle that move between threads, as with event loops and worker threads."""
     data = kit.noise(100_000)
 
     def step(did: str, action: Callable[[], Any]) -> Any:
@@ -284,7 +283,8 @@ def _hops(kit: Kit) -> None:
         _none_failed(results, f"{did} on a thread of its own")
         return results[0]
 
-    # This thread lives on: the number of one that has ended is given to the next, which then looks like the same.
+    # This thread stays alive: a new thread may reuse the id of one that has ended, and would then look like the same
+    # thread.
     with kit.store.begin("hops", purpose="batch") as upload:
         upload.write(data[:50_000])
         step("write to an upload", lambda: upload.write(data[50_000:]))
@@ -302,7 +302,7 @@ def _hops(kit: Kit) -> None:
 
 
 def _same_file(kit: Kit) -> None:
-    """Everybody reads the same file through one handle, each from another place."""
+    """All threads read the same file through one handle, each at a different position."""
     data = kit.noise(400_000)
     file_id = kit.put(data).id
 
@@ -314,7 +314,7 @@ def _same_file(kit: Kit) -> None:
 
 
 def _walks_by_turns(kit: Kit) -> None:
-    """What has begun to list holds nothing that another call through the same handle waits for, or ends."""
+    """A listing in progress holds nothing that another call through the same handle waits for, or ends."""
     ids = sorted(kit.put(b"%d" % n).id for n in range(6))
     kit.settle()
     backend = kit.store.backend
@@ -331,7 +331,7 @@ def _walks_by_turns(kit: Kit) -> None:
 
 
 def _by_turns(kit: Kit) -> list[tuple[str, bytes]]:
-    """Three uploads through one handle, written by turns, finished in the reverse order; a fourth that is given up."""
+    """Three uploads through one handle, written in turn, finished in reverse order; a fourth is discarded."""
     contents = [kit.noise(20_000 + n) for n in range(3)]
     uploads = [kit.store.begin(f"turn {n}", purpose="batch") for n in range(3)]
     given_up = kit.store.begin("given up", purpose="batch")
@@ -345,14 +345,14 @@ def _by_turns(kit: Kit) -> list[tuple[str, bytes]]:
     stored = []
     for n in reversed(range(3)):
         stored.append((uploads[n].finish().id, contents[n]))
-        # Not those whose bytes are all there, either.
+        # Not even those whose data is complete.
         early = {upload.file_id for upload in (*uploads[:n], given_up)} & set(kit.listed())
         expect(len(early), 0, f"finish upload {n + 1} of 3, list(): how many of the others are shown")
     return stored
 
 
 def _many(kit: Kit) -> list[tuple[str, bytes]]:
-    """As slow clients have them: all are begun before the first one ends."""
+    """As with slow clients: all are begun before the first one ends."""
     contents = [kit.noise(1000) for _ in range(_MANY)]
     with contextlib.ExitStack() as begun:
         uploads = [begun.enter_context(kit.store.begin(f"{n} of many", purpose="batch")) for n in range(_MANY)]
@@ -366,7 +366,7 @@ def _many(kit: Kit) -> list[tuple[str, bytes]]:
 
 @check("concurrent.cancelled_create_leaves_nothing")
 def cancelled_create_leaves_nothing(kit: Kit) -> None:
-    """Cancelled while its source is awaited: before the first chunk, after one, after several."""
+    """Cancelled while its source is awaited: before the first chunk, after one, and after several."""
     import anyio
 
     from holdall.aio import AsyncFileStore

@@ -1,4 +1,4 @@
-"""Bytes in, the same bytes out: at every size, from every source, in every range, in bounded memory."""
+"""The stored bytes are returned unchanged: at every size, from every source, in every range, in bounded memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def roundtrip_boundary_sizes(kit: Kit) -> None:
 
 @check("content.large")
 def large(kit: Kit) -> None:
-    """8 MiB and a byte (64 MiB and a byte when asked for), whole and in ranges far out; then 10 MiB in one chunk."""
+    """8 MiB and a byte (64 MiB and a byte with large files), whole and in distant ranges; then 10 MiB in one chunk."""
     size = (64 if kit.settings.large else 8) * MIB + 1
     file = kit.put(Pattern(size))
     expect(file.bytes, size, f"create({size} bytes).bytes")
@@ -63,9 +63,9 @@ def large(kit: Kit) -> None:
             with other.backend.open_data(file.id, start, stop) as stream:
                 saw = b"".join(iter(lambda stream=stream: stream.read(100_000), b""))  # type: ignore[misc]
             expect(saw, wanted, f"backend.open_data(id, {start}, {stop}) of {size} bytes, read to its end")
-    # Parts of 1, 2, 5 or 10 MiB are all full, the last one too.
+    # With parts of 1, 2, 5 or 10 MiB, all parts are full, including the last one.
     data = kit.noise(10 * MIB)
-    # The store hands on smaller chunks; other callers of the backend need not.
+    # The store passes on smaller chunks; other callers of the backend may not.
     if kit.fits(len(data)):
         chunk_id = plant(kit.store, "file-one-chunk", data).id
         expect(
@@ -75,14 +75,14 @@ def large(kit: Kit) -> None:
 
 @check("content.short_reads")
 def short_reads(kit: Kit) -> None:
-    """A thousand bytes a read, as a socket gives them."""
+    """A thousand bytes for each read, as from a socket."""
     data = kit.noise(300_000)
     file = kit.put(OnlyRead(data, most=1000))
     expect(kit.open().get_content(file.id), data, "create from a source that gives 1000 bytes a read, then get_content")
 
 
 class _Strict(OnlyRead):
-    """Wants to be told how many bytes."""
+    """Requires an explicit size."""
 
     def read(self, size: int, /) -> bytes:  # type: ignore[override]
         if type(size) is not int or size < 1:
@@ -92,7 +92,7 @@ class _Strict(OnlyRead):
 
 @check("content.source_needs_only_read")
 def source_needs_only_read(kit: Kit) -> None:
-    """An object that has `read` and no other attribute of a file, and takes no other argument than a size."""
+    """An object that has `read` and no other attribute of a file, and whose `read` accepts only a size."""
     data = kit.noise(100_000)
     file = kit.put(_Strict(data))
     expect(kit.store.get_content(file.id), data, "create from an object with nothing but read(n), then get_content")
@@ -100,7 +100,7 @@ def source_needs_only_read(kit: Kit) -> None:
 
 @check("content.iterable_source")
 def iterable_source(kit: Kit) -> None:
-    """Every kind of source the interface names."""
+    """Every kind of source that the interface names."""
     data = kit.noise(150_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "source"
@@ -124,7 +124,7 @@ def iterable_source(kit: Kit) -> None:
 
 @check("content.bytes_are_opaque")
 def bytes_are_opaque(kit: Kit) -> None:
-    """Contents that some layer may take for something to decode."""
+    """Contents that some layer may try to decode."""
     for data in (
         b"line\r\nline\rline\n\x1a",
         b"aGVsbG8gd29ybGQ=",
@@ -147,7 +147,7 @@ def bytes_are_opaque(kit: Kit) -> None:
 
 @check("content.ranges")
 def ranges(kit: Kit) -> None:
-    """Every pair of edges, those of chunks among them, of a file of several chunks; then across whole mebibytes."""
+    """Every pair of edges, including chunk boundaries, of a file of several chunks; then across whole mebibytes."""
     data = kit.noise(600_000)
     file = kit.put(data)
     other = kit.open()
@@ -163,7 +163,7 @@ def ranges(kit: Kit) -> None:
             expect(stream.read(100), data[start : start + 100], f"open(), seek({start}), read(100)")
         stream.seek(-70_000, os.SEEK_END)
         expect(stream.read(), data[-70_000:], "open(), seek(-70000, SEEK_END), read()")
-        # Ahead of the reader stands a buffer: a place counted from what was fetched is not the reader's.
+        # The reader is buffered: a position counted from what was fetched would differ from the reader's.
         stream.seek(10)
         stream.read(10)
         expect(stream.tell(), 20, "open(), seek(10), read(10), tell()")
@@ -177,7 +177,7 @@ def ranges(kit: Kit) -> None:
         saw = other.get_content(long.id, start, stop)
         expect(saw, large[start:stop], f"get_content({start}, {stop}) of {len(large)} bytes")
     if Capability.RANGED_READS in kit.capabilities:
-        # The store reads no more than it asked for, and would not notice a range that goes on.
+        # The store reads only as much as it requested, and would not notice a range that continues.
         for start, stop in ((0, 1), (65_536, 65_537), (262_143, 262_145), (100, 300_000), (599_999, None)):
             with other.backend.open_data(file.id, start, stop) as stream:
                 parts = b"".join(iter(lambda stream=stream: stream.read(100_000), b""))  # type: ignore[misc]
@@ -186,7 +186,7 @@ def ranges(kit: Kit) -> None:
 
 @check("content.range_invalid")
 def range_invalid(kit: Kit) -> None:
-    """What no file can answer."""
+    """Ranges that no file can satisfy."""
     file = kit.put(b"0123456789")
     for start, stop in ((-1, None), (-5, -1), (0, -1), (11, None), (11, 12), (5, 4), (10**12, None)):
         expect_error(
@@ -198,7 +198,7 @@ def range_invalid(kit: Kit) -> None:
 
 @check("content.empty_range_and_empty_file")
 def empty_range_and_empty_file(kit: Kit) -> None:
-    """Nothing, in all the ways to ask for it."""
+    """Empty results, requested in every possible way."""
     empty, full = kit.put(b""), kit.put(b"0123456789")
     other = kit.open()
     for start, stop in ((0, None), (0, 0), (0, 5)):
@@ -211,7 +211,7 @@ def empty_range_and_empty_file(kit: Kit) -> None:
 
 @check("content.suffix_of_read_equals_whole")
 def suffix_of_read_equals_whole(kit: Kit) -> None:
-    """A download in pieces of an awkward size."""
+    """A download in pieces of an uneven size."""
     data = kit.noise(400_001)
     file = kit.put(data)
     other = kit.open()
@@ -222,7 +222,7 @@ def suffix_of_read_equals_whole(kit: Kit) -> None:
 
 
 def _peak(action: Callable[[], object]) -> int:
-    """The most memory that Python code held at once during this, in bytes, over what it held before."""
+    """The peak memory of Python code during this call, in bytes, relative to its start."""
     if tracemalloc.is_tracing():
         raise NotChecked("memory is being traced already")
     gc.collect()
@@ -236,7 +236,7 @@ def _peak(action: Callable[[], object]) -> int:
 
 @check("content.streams_up_bounded_memory")
 def streams_up_bounded_memory(kit: Kit) -> None:
-    """48 MiB up; a backend that keeps its files in this process's memory is not one to ask."""
+    """48 MiB up; does not apply to a backend that keeps its files in this process's memory."""
     _outside_memory(kit)
     block = kit.noise(MIB)
     peak = _peak(lambda: kit.put(block for _ in range(48)))
@@ -246,7 +246,7 @@ def streams_up_bounded_memory(kit: Kit) -> None:
 
 @check("content.streams_down_bounded_memory")
 def streams_down_bounded_memory(kit: Kit) -> None:
-    """48 MiB down, in chunks of 1 MiB; all of it is there."""
+    """48 MiB down, in chunks of 1 MiB; the content is complete."""
     _outside_memory(kit)
     block = kit.noise(MIB - 8)
     wanted, saw = hashlib.sha256(), hashlib.sha256()
@@ -277,7 +277,7 @@ def _outside_memory(kit: Kit) -> None:
 
 @check("content.early_close_releases")
 def early_close_releases(kit: Kit) -> None:
-    """Twenty readers closed after a few bytes, twenty dropped unclosed; then other calls, and handles, twenty times."""
+    """Twenty readers closed after a few bytes, twenty dropped unclosed; then other calls and handles."""
     if not os.path.isdir("/proc/self/fd"):
         raise NotChecked("no /proc/self/fd")
     file = kit.put(kit.noise(2 * MIB))
@@ -309,14 +309,14 @@ def early_close_releases(kit: Kit) -> None:
     ):
         threads = threading.active_count()
         grown = _descriptors_after(action)
-        # A client may keep a few connections; it must not keep one for each call.
+        # A client may keep a few connections, but not one for each call.
         if grown > 10:
             raise broken(f"{did}, {TIMES} times", "no descriptors left open", f"{grown} more open")
     _few_threads(f"{did}, {TIMES} times", threads + 10)
 
 
 def _few_threads(did: str, most: int) -> None:
-    """What works for all handles may go on; what was begun for one ends with it, if not at once."""
+    """Threads shared by all handles may stay; threads started for one handle must end with it, within a few seconds."""
     deadline = time.monotonic() + 5
     while (running := threading.active_count()) > most:
         if time.monotonic() > deadline:
@@ -325,7 +325,7 @@ def _few_threads(did: str, most: int) -> None:
 
 
 def _descriptors_after(action: Callable[[], object]) -> int:
-    """How many descriptors more are open after doing this twenty times than after doing it once."""
+    """How many more descriptors are open after doing this twenty times than after doing it once."""
     action()
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
@@ -337,7 +337,7 @@ def _descriptors_after(action: Callable[[], object]) -> int:
 
 @check("content.independent_readers")
 def independent_readers(kit: Kit) -> None:
-    """Two streams of one file and one of another, turn by turn, in steps that no buffer divides, past any buffer."""
+    """Two streams of one file and one of another, in turn, in steps that are larger than buffers and not aligned."""
     step, turns = 50_021, 20
     a, b = kit.noise(MIB + MIB // 4), kit.noise(MIB + MIB // 4)
     first, second = kit.put(a), kit.put(b)
@@ -352,7 +352,7 @@ def independent_readers(kit: Kit) -> None:
 
 @check("content.size_equals_bytes_delivered")
 def size_equals_bytes_delivered(kit: Kit) -> None:
-    """The size of create, of get, of the list, and of what arrives."""
+    """The size according to create, get, and list, and of the returned data."""
     for size in (0, 1, 1000, 65_537, 700_001):
         data = kit.noise(size)
         file = kit.put(io.BytesIO(data))

@@ -1,4 +1,4 @@
-"""Processes that are killed: what they acknowledged is there, what they had begun is there whole or not at all."""
+"""Killed processes: acknowledged files exist, and what was in progress is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from holdall.upkeep import DEFAULT_GRACE_SECONDS
 OUTLIVING = Capability.PERSISTENT | Capability.SHARED
 MOST_KILLS = 40
 SIZE = 20_000
-# More than a usual buffer of 8 KiB holds, then what stays in one: whoever publishes before it is written out lacks it.
+# More than a usual buffer of 8 KiB, then a chunk that stays in it: publishing before it is flushed would lose data.
 CHUNKS = [SIZE, 1000]
 SMALL = [100]
-# What a storage must have grown by before its leftovers have to account for it: less may be its own bookkeeping.
+# Growth of the storage from which on leftovers must account for it: less may be the storage's own bookkeeping.
 GROWTH = 100_000
-# Zones are an hour apart, and more: a local time is further away than any clock.
+# Time zones differ by an hour or more, so a local time is further off than any clock.
 _CLOCKS_APART = DEFAULT_GRACE_SECONDS / 2
 
 
 class _Leftovers:
-    """What `debris` tells of what dead processes left, looked at now and then: it changes no more."""
+    """The leftovers of killed processes according to `debris`, checked repeatedly: they must not change any more."""
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
-        # Leftovers of a storage whose clock is further away would be swept too soon, or never.
+        # If the storage's clock differed by more, leftovers would be swept too soon, or never.
         self._earliest = time.time() - _CLOCKS_APART
         self._changed: dict[str, float] = {}
         self._used = self._used_bytes()
 
     def look(self, did: str) -> None:
-        """Each has changed since the check began, and not since it was seen first; what is new takes the space that
-        went.
+        """Leftovers changed after the check began, but not since they were first seen, and report the
+        space they use.
         """
         new = []
         with elsewhere(), self._kit.open() as store:
@@ -65,7 +65,7 @@ class _Leftovers:
 
 
 def _points(outcome: Outcome, did: str) -> list[int]:
-    """Where to kill: every point, or forty spread over them."""
+    """Where to kill: at every point, or at forty points spread over them."""
     if outcome.error:
         raise broken(f"{did} in another process", "no error", outcome.error)
     total = outcome.value("points") or 0
@@ -84,7 +84,7 @@ def _kill(nursery: Nursery, task: str, url: str, **arguments: int | str | list[i
 
 
 def _survivors(kit: Kit, known: dict[str, bytes], did: str, may_appear: bytes) -> None:
-    """Everything known is whole; at most one more file is there, and whole. Forgets nothing, adds it to `known`."""
+    """Everything known is intact; at most one more file exists, is intact, and is added to `known`."""
     store = kit.open()
     listed = [f.id for f in store.list()]
     for file_id in known:
@@ -111,7 +111,7 @@ def _swept(kit: Kit, did: str) -> None:
     store = kit.open()
     before = kit.listed()
     found = list(store.backend.debris())
-    # Taking one leftover away is no harm to an upload that goes on.
+    # Discarding leftovers must not harm an upload in progress.
     with store.begin("alive", purpose="batch") as upload:
         upload.write(b"alive")
         for debris in found:
@@ -140,7 +140,7 @@ def _swept(kit: Kit, did: str) -> None:
 
 @check("crash.create_killed_anywhere_is_all_or_nothing", needs=OUTLIVING)
 def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
-    """Killed before each call that acts on the storage, with a file of two chunks and a small one, and between the
+    """Killed before each call that acts on the storage, with a file of two chunks and a small one; and between the
     chunks of a longer upload.
     """
     known = {kit.put(data).id: data for data in (b"was there before", b"")}
@@ -152,7 +152,7 @@ def create_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
             points = _points(dry, "create")
             known[dry.value("id")] = data
             if sizes == SMALL:
-                # A small file may take another way in, which differs at its end.
+                # A small file may be stored in a different way, which differs at its end.
                 points = points[-len(points) // 3 :]
             for at in points:
                 outcome = _kill(nursery, "create_killed", kit.url, at=at, sizes=sizes)
@@ -175,7 +175,7 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
     data = kit.noise(SIZE)
     known = {kit.put(content).id: content for content in (b"was there before", b"")}
     left = _Leftovers(kit)
-    new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a name for what is repeated
+    new: Callable[[], str] = lambda: kit.put(data).id  # noqa: E731 - a short helper
     with Nursery(kit.target) as nursery:
         points = _points(nursery.one("delete_killed", kit.url, at=0, file_id=new()), "delete")
         for at in points:
@@ -186,7 +186,7 @@ def delete_killed_anywhere_is_all_or_nothing(kit: Kit) -> None:
             if not outcome.killed:
                 expect(there, False, "a file whose delete returned is there")
             if there:
-                # Closed, so that nothing is left to be erased while leftovers are looked at.
+                # Closed, so that nothing is pending to be erased while leftovers are examined.
                 with kit.open() as store:
                     store.delete(file_id)
             _survivors(kit, known, did, data)
@@ -216,8 +216,8 @@ def _whole_or_gone(kit: Kit, file_id: str, data: bytes, did: str) -> bool:
 
 @check("crash.acknowledged_create_is_there", needs=OUTLIVING)
 def acknowledged_create_is_there(kit: Kit) -> None:
-    """Killed at the moment create has returned, with a small and with a large file."""
-    kit.store  # noqa: B018 - the location exists before the processes open it
+    """Killed right after create has returned, with small and large files."""
+    kit.store  # noqa: B018 - creates the location before the processes open it
     with Nursery(kit.target) as nursery:
         for size in filter(kit.fits, (0, 100, 70_000, 3_000_000)):
             outcome = nursery.one("create_and_die", kit.url, size=size)

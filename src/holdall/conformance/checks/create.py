@@ -1,4 +1,4 @@
-"""Storing a file that is stored: what create answers, and what it leaves alone. Failures are in `_create_failures`."""
+"""Successful creates: what create returns, and what it leaves unchanged. For failures, see `_create_failures`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLOCK_SKEW_SECONDS = 5
 
 @check("create.returns_complete_info")
 def returns_complete_info(kit: Kit) -> None:
-    """Everything given, nothing given, and every purpose; compared with what was given and with a new handle's get."""
+    """With every argument, with none, and with every purpose; compared with the arguments and with get."""
     data = kit.noise(5000)
     metadata = {"user": "ü-1", "tags": ["a", "b"], "n": 2**60}
     full = kit.store.create(
@@ -62,7 +62,7 @@ def returns_complete_info(kit: Kit) -> None:
 
 @check("create.checksum_matches")
 def checksum_matches(kit: Kit) -> None:
-    """Computed here from what was given, and from what a new handle delivers."""
+    """Computed here from the source, and from what a new handle returns."""
     for size in (0, 1, 65_536, 65_537, SIZE):
         data = kit.noise(size)
         right = hashlib.sha256(data).hexdigest()
@@ -79,7 +79,7 @@ def checksum_matches(kit: Kit) -> None:
 
 @check("create.same_bytes_two_ids")
 def same_bytes_two_ids(kit: Kit) -> None:
-    """Twins in everything; the elder is deleted, or the younger, and a third is made."""
+    """Identical files; the first or the second is deleted, and a third is created."""
     for size in (0, 10, SIZE):
         data = kit.noise(size)
         for victim in (0, 1):
@@ -111,7 +111,7 @@ def _nearly_the_same(kit: Kit) -> None:
 
 @check("create.does_not_close_or_rewind_source")
 def does_not_close_or_rewind_source(kit: Kit) -> None:
-    """Sources that stand in their middle, and remember what is done to them; also when create fails."""
+    """Sources positioned in the middle, which record other calls; also when create fails."""
     data = kit.noise(SIZE)
     source = Observed(data, position=1000)
     file = kit.put(source)
@@ -126,7 +126,7 @@ def does_not_close_or_rewind_source(kit: Kit) -> None:
     for name, options in failures.items():
         source = Observed(data, dies=name == "dying")
         did = f"create that fails ({name})"
-        # That it fails is the promise of other checks.
+        # Other checks verify that it fails.
         with contextlib.suppress(Exception):
             kit.put(source, **options)
         expect(source.done, [], f"{did}, then see what was done to the source besides reading")
@@ -149,7 +149,7 @@ def does_not_close_or_rewind_source(kit: Kit) -> None:
 
 @check("create.created_at_is_utc_and_monotone_enough")
 def created_at_is_utc_and_monotone_enough(kit: Kit) -> None:
-    """Under a clock of another time zone, from two handles by turns; read again when the second has passed."""
+    """In another time zone, through two handles in turn; read again in the next second."""
     handles = (kit.store, kit.open())
     with elsewhere():
         earliest = int(time.time()) - CLOCK_SKEW_SECONDS

@@ -1,4 +1,4 @@
-"""Deleting: that file, all of it, for everybody, and no other."""
+"""Deleting: exactly that file, completely, for every handle."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from holdall.model import FileObject, encode_meta
 from holdall.store import FileStore
 
 MIB = 1024 * 1024
-# What a file system or a database may keep of a file beside its bytes.
+# What a file system or a database may use for a file in addition to its data.
 SLACK_BYTES = 64 * 1024
 
 
 def _ways(store: FileStore, file_id: str) -> dict[str, Callable[[], Any]]:
-    """Every way to reach a file by its id."""
+    """Every way to access a file by its id."""
 
     def read() -> bytes:
         with store.open(file_id) as stream:
@@ -45,7 +45,7 @@ def _raw_read(store: FileStore, file_id: str) -> Callable[[], bytes]:
 
 @check("delete.then_everything_is_missing")
 def then_everything_is_missing(kit: Kit) -> None:
-    """Three handles: the one that deletes, one that has read the file before, one opened after."""
+    """Three handles: the one that deletes, one that has read the file before, and one opened after."""
     warm = kit.open()
     kept = kit.put(b"kept")
     for size in (0, 5, 200_000):
@@ -88,13 +88,13 @@ def twice_is_file_not_found(kit: Kit) -> None:
 
 @check("delete.only_that_one")
 def only_that_one(kit: Kit) -> None:
-    """Neighbours with the same bytes and name, and with ids that begin alike or look like a pattern; two come back."""
+    """Files with the same data and name, and with ids that share a prefix or contain wildcards; two are restored."""
     data = kit.noise(1000)
     files = [kit.put(data, "same.txt", metadata={"n": n}) for n in range(6)]
     kept = {f.id: (f, data) for f in files}
     for file_id in ("file-a", "file-a_c", "file-abc", "file-abcd", "file-a-c", "file-a_c_", "file-_", "file-a_"):
         kept[file_id] = (plant(kit.store, file_id, file_id.encode()), file_id.encode())
-    # Nearly as long as an id may be, different in their last letter; a prefix put before them has room.
+    # Almost as long as an id may be, differing in the last letter; there is room for a prefix.
     long = [f"file-{'a' * 89}{end}" for end in "bc"]
     for file_id in long:
         kept[file_id] = (plant(kit.store, file_id, file_id.encode()), file_id.encode())
@@ -110,7 +110,7 @@ def only_that_one(kit: Kit) -> None:
         for file_id, (file, content) in kept.items():
             expect(other.get(file_id), file, f"get({file_id!r}) after delete({doomed!r})")
             expect(other.get_content(file_id), content, f"get_content({file_id!r}) after delete({doomed!r})")
-    # From a backup, as they were: an id that is free again, not one that stays taken or hidden.
+    # Restored from a backup: the id must be free again, neither taken nor hidden.
     for file_id in (files[0].id, "file-a_c"):
         file, content = gone[file_id]
         did = f"delete({file_id!r}), publish it again as it was"
@@ -127,7 +127,7 @@ def only_that_one(kit: Kit) -> None:
 
 @check("delete.open_reader_defined")
 def open_reader_defined(kit: Kit) -> None:
-    """Readers at the start, in the middle and one that seeks; the file is deleted, and another of its size comes."""
+    """Readers at the start, in the middle, and one that seeks; the file is deleted, and another of its size created."""
     size = 2 * MIB
     for start, back in ((0, False), (100_000, False), (300_000, True)):
         data = kit.noise(size)
@@ -137,7 +137,7 @@ def open_reader_defined(kit: Kit) -> None:
             saw = stream.read(start)
             expect(saw, data[:start], f"reading {start} bytes before the delete")
             kit.open().delete(file.id)
-            # Space that is given back may be given to this one at once.
+            # Freed space may be reused by this file at once.
             kit.put(kit.noise(size))
             _read_on(stream, data, 0 if back else start)
         finally:
@@ -169,7 +169,7 @@ def _close(stream: Any) -> None:
 
 @check("delete.frees_space")
 def frees_space(kit: Kit) -> None:
-    """3 MiB in five files, deleted through two handles; both are closed; the storage is asked."""
+    """3 MiB in five files, deleted through two handles; after both are closed, the used space is measured."""
     with raw_or_not_checked():
         before = kit.raw.used_bytes()
         stores = (kit.open(), kit.open())
@@ -194,7 +194,7 @@ def frees_space(kit: Kit) -> None:
 @check("delete.missing_directory_pieces_tolerated")
 @quietly()
 def missing_directory_pieces_tolerated(kit: Kit) -> None:
-    """The bytes are gone; the bytes are gone and the metadata is damaged; the metadata is gone."""
+    """The data is missing; the data is missing and the metadata damaged; the metadata is missing."""
     kept = kit.put(b"kept")
     for what, damage in (
         ("whose bytes are gone", lambda file: kit.raw.drop_data(file.id)),

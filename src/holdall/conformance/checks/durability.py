@@ -1,4 +1,4 @@
-"""The disk: what is acknowledged is on it, what it refuses is reported, what it cannot hold is not there."""
+"""The disk: acknowledged data is synced, its errors are reported, and a full disk leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PATHS = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>(?:[^"
 
 @check("durability.fsync_order", needs=DURABLE)
 def fsync_order(kit: Kit) -> None:
-    """The system calls of a create in another process, from first write to acknowledgement: small, large, larger."""
+    """The system calls of a create in another process, from the first write to the acknowledgement, for three sizes."""
     kit.put(b"warms up: what is made once is made")
     with Nursery(kit.target) as nursery:
         for count in (10, 8000, 60_000):
@@ -43,7 +43,7 @@ def fsync_order(kit: Kit) -> None:
 
 
 class _Journal:
-    """What a loss of power would take at each moment: writes not synced, names not synced."""
+    """What a power failure would lose at each moment: unsynced data and unsynced names."""
 
     def __init__(self, mark: str, did: str) -> None:
         self._mark = mark
@@ -52,11 +52,11 @@ class _Journal:
         self._lost: set[str] = set()
         self._unsynced_names: set[str] = set()
         self._marked: set[str] = set()
-        # Of a file that was linked, the name it was linked to, by the one that it was opened with.
+        # For a file that was linked: the name given to link, by the name under which it was opened.
         self._linked: dict[str, str] = {}
 
     def follow(self, calls: list[Call]) -> None:
-        """Raise if a file appears or is acknowledged before it is safe."""
+        """Raises `Broken` if a file appears or is acknowledged before it is durable."""
         for call in calls:
             if call.name in _WRITES.split(",") and "pipe:" in call.arguments[:40] and '\\"done\\"' in call.arguments:
                 self._acknowledged()
@@ -64,7 +64,7 @@ class _Journal:
             if call.result >= 0:
                 self._step(call)
             elif call.injected and call.name in {"fsync", "fdatasync"}:
-                # The kernel forgets what it could not write: that a second sync succeeds says nothing.
+                # The kernel drops data that it could not write: a later sync that succeeds proves nothing.
                 self._lost |= self._unsynced & {_path_of_fd(call)}
         raise NotChecked("the acknowledgement was not seen in the trace")
 
@@ -72,7 +72,7 @@ class _Journal:
         path = _path_of_fd(call)
         path = self._linked.get(path.removesuffix(_NAMELESS), path)
         if call.name in _WRITES.split(","):
-            # A file without a name is somebody's scratch: nothing of it is to survive.
+            # A file without a name is temporary: none of it needs to survive.
             named = path.startswith("/") and not path.startswith(("/dev/", "/proc/")) and not path.endswith(_NAMELESS)
             if named and self._mark in call.arguments:
                 self._unsynced.add(path)
@@ -117,7 +117,7 @@ class _Journal:
                 "every file it wrote is synced when it returns",
                 f"not synced: {sorted(self._unsynced)}",
             )
-        # Only names on the way to the marked files matter: nobody needs the others after a loss of power.
+        # Only names on the path to the marked files matter: the others are not needed after a power failure.
         missing = sorted(n for n in self._unsynced_names if any(_below(m, n) for m in self._marked))
         if missing:
             folders = sorted({os.path.dirname(n) for n in missing})
@@ -132,7 +132,7 @@ def _path_of_fd(call: Call) -> str:
     match = _FD_PATH.match(call.arguments)
     if match is None:
         return ""
-    # Before or after the bracket, as strace pleases.
+    # strace prints it before or after the bracket.
     return match["path"].removesuffix(_NAMELESS) + (_NAMELESS if "(deleted)" in match[0] else "")
 
 
@@ -141,7 +141,7 @@ def _paths(call: Call) -> list[str]:
 
 
 def _creates(call: Call) -> bool:
-    # Without O_EXCL or O_TRUNC it cannot be told whether the file was there: a database's was.
+    # Without O_EXCL or O_TRUNC the file may have existed before, as a database's would.
     flags = call.arguments
     return call.name == "creat" or ("O_CREAT" in flags and ("O_EXCL" in flags or "O_TRUNC" in flags))
 
@@ -171,7 +171,7 @@ def fsync_error_is_reported(kit: Kit) -> None:
                 return
             did = f"create while sync number {n} fails with EIO"
             if outcome.error is None:
-                # Right only if what failed was not needed: then everything was synced by the others.
+                # Correct only if the failed sync was unnecessary: then the other syncs covered everything.
                 _Journal(mark, did).follow(trace.calls)
                 known |= set(kit.listed())
             elif "StorageError" not in outcome.error_types:
@@ -181,7 +181,7 @@ def fsync_error_is_reported(kit: Kit) -> None:
 
 @check("durability.enospc_is_reported_and_clean", needs=Capability.PERSISTENT | Capability.SHARED)
 def enospc_is_reported_and_clean(kit: Kit) -> None:
-    """A process whose files may not grow past a limit creates a larger one; the last write of one fits in part."""
+    """A process with a limit on file size creates a larger file; in one case, the last write fits only partly."""
     before = [kit.put(b"was there before").id]
     with Nursery(kit.target) as nursery:
         for limit, size, text in _FULL:

@@ -1,4 +1,4 @@
-"""Errors: which one, what it says, and what it does not. A storage that fails for a while is in `_failures`."""
+"""Errors: their types, their texts, and no secrets. For temporary failures of the storage, see `_failures`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from holdall.errors import (
 )
 from holdall.store import FileStore
 
-# Of some time that is past on every machine, and no file of ours has it.
+# From a time in the past, at which no file of the suite was created.
 ABSENT = minted(1_767_300_000_000, 7)
 
 
@@ -52,7 +52,7 @@ def _calls(store: FileStore, file_id: str) -> dict[str, Callable[[], Any]]:
 
 @check("errors.missing_is_FileNotFound_everywhere")
 def missing_is_file_not_found_everywhere(kit: Kit) -> None:
-    """Ids never seen and ids close to one that exists, in an empty location and in one that is not."""
+    """Ids that never existed and ids similar to one that does, in an empty location and in one that is not."""
     for state in ("an empty location", "a location with a file"):
         near: tuple[str, ...] = ()
         if state != "an empty location":
@@ -82,7 +82,7 @@ def missing_is_file_not_found_everywhere(kit: Kit) -> None:
 
 
 def _raised(call: Callable[[], Any]) -> Exception | None:
-    """The error of a call, whatever it is; that there is one, and of which kind, is held by other checks."""
+    """The error of a call, of any type; other checks verify that it is raised, and its type."""
     try:
         call()
     except Exception as error:
@@ -92,7 +92,7 @@ def _raised(call: Callable[[], Any]) -> Exception | None:
 
 @check("errors.FileNotFound_is_also_FileNotFoundError")
 def file_not_found_is_also_file_not_found_error(kit: Kit) -> None:
-    """The errors of an id that never was, of one deleted, of one expired, and of a text that is no id."""
+    """The errors for an id that never existed, a deleted one, an expired one, and a text that is not an id."""
     deleted = kit.put(b"deleted").id
     kit.store.delete(deleted)
     expired = plant(kit.store, _some_id(0), expires_at=1).id
@@ -125,7 +125,7 @@ DAMAGED = {
 
 
 def _damaged(kit: Kit) -> Iterator[tuple[str, str]]:
-    """Entries with damaged metadata, by raw access where there is one: what is wrong, and the id."""
+    """Entries with damaged metadata, through raw access where available: a description and the id."""
     good = kit.store.backend.read_meta(kit.put(b"another").id)
     documents = {**DAMAGED, "the metadata of another file": good}
     with contextlib.suppress(NotChecked, NotImplementedError):
@@ -138,7 +138,7 @@ def _damaged(kit: Kit) -> Iterator[tuple[str, str]]:
         file_id = kit.put(b"some bytes").id
         raw.corrupt(file_id)
         yield "metadata made unreadable", file_id
-    # A backend keeps the document it is given, whatever it is.
+    # A backend stores the document that it is given, whatever it is.
     for n, (what, document) in enumerate(documents.items()):
         yield f"metadata that is {what}", plant(kit.store, _some_id(n), meta=document).id
 
@@ -146,7 +146,7 @@ def _damaged(kit: Kit) -> Iterator[tuple[str, str]]:
 @check("errors.corrupt_is_not_missing")
 @quietly()
 def corrupt_is_not_missing(kit: Kit) -> None:
-    """Seven kinds of damage; each file is there, says so, and can be deleted."""
+    """Seven kinds of damage; each file exists, is reported as corrupt, and can be deleted."""
     for what, file_id in list(_damaged(kit)):
         store = kit.open()
         for way, call in _calls(store, file_id).items():
@@ -159,7 +159,7 @@ def corrupt_is_not_missing(kit: Kit) -> None:
 @check("errors.one_corrupt_record_does_not_hide_the_others")
 @quietly()
 def one_corrupt_record_does_not_hide_the_others(kit: Kit) -> None:
-    """Damage at the beginning, in the middle and at the end of the list, which is asked for in every way."""
+    """Damage at the beginning, in the middle and at the end of the list, which is requested in every way."""
     first = list(_damaged(kit))
     good = [kit.put(b"1").id]
     middle = kit.put(b"damaged")
@@ -168,7 +168,7 @@ def one_corrupt_record_does_not_hide_the_others(kit: Kit) -> None:
     good += [kit.put(b"2").id, kit.put(b"3").id]
     plant(kit.store, minted(int(time.time() * 1000) + 1000), meta=b"{", created_at=0)
     bad = {file_id for _, file_id in first}
-    # The middle one stays whole where there is no raw access; the file that was copied from is whole too.
+    # Without raw access the middle one stays intact; so does the file whose metadata was copied.
     kit.settle()
     store = kit.open()
     whole = [i for i in store.backend.list_ids() if i not in bad and _is_whole(store, i)]
@@ -202,7 +202,7 @@ def _is_whole(store: FileStore, file_id: str) -> bool:
 @check("errors.truncated_bytes_detected_on_read")
 @quietly()
 def truncated_bytes_detected_on_read(kit: Kit) -> None:
-    """Bytes cut to nothing, to one less, by half, and gone; and metadata that always claimed more than there is."""
+    """Data truncated to nothing, by one byte, by half, and missing; and metadata that claims more data."""
     for size in (10, 300_000):
         cut: list[tuple[str, str]] = []
         with contextlib.suppress(NotChecked, NotImplementedError):
@@ -232,7 +232,7 @@ def truncated_bytes_detected_on_read(kit: Kit) -> None:
 @check("errors.name_operation_id_and_backend_and_chain_cause")
 @quietly()
 def name_operation_id_and_backend_and_chain_cause(kit: Kit) -> None:
-    """Missing, damaged and cut files; then a backend whose storage fails."""
+    """Missing, damaged and truncated files; then a backend whose storage fails."""
     corrupt = plant(kit.store, _some_id(1), meta=b"{").id
     cut = plant(kit.store, _some_id(2), b"123", bytes=10).id
     store = kit.open()
@@ -263,7 +263,7 @@ def name_operation_id_and_backend_and_chain_cause(kit: Kit) -> None:
 
 
 def _sabotage(store: FileStore, error: Exception) -> bool:
-    """Make the backend of this handle fail to read metadata; False if it cannot be changed from outside."""
+    """Make the backend of this handle fail to read metadata. Returns False if it cannot be patched."""
 
     def fail(_: str) -> bytes:
         raise error
@@ -287,7 +287,7 @@ def _names(store: FileStore, way: str, file_id: str, error: HoldallError) -> Non
 
 
 def _errors(kit: Kit) -> Iterator[tuple[str, HoldallError]]:
-    """One error of each kind that a user can bring about."""
+    """One error of each kind that a user can cause."""
     store = kit.store
     corrupt = plant(store, _some_id(1), meta=b"{").id
     cut = plant(store, _some_id(2), b"123", bytes=10).id
@@ -320,7 +320,7 @@ def _errors(kit: Kit) -> Iterator[tuple[str, HoldallError]]:
 @check("errors.picklable_and_repr_has_no_secret")
 @quietly()
 def picklable_and_repr_has_no_secret(kit: Kit) -> None:
-    """One error of each kind, there and back; none shows a password or secret option of the location's URL."""
+    """One error of each kind, pickled and unpickled; none shows a password or a secret option of the location's URL."""
     secrets = secrets_of(kit.url)
     for did, error in _errors(kit):
         try:
@@ -340,7 +340,7 @@ def _fields(error: HoldallError) -> tuple[Any, ...]:
 
 @check("errors.permission_is_not_missing")
 def permission_is_not_missing(kit: Kit) -> None:
-    """A file is made unreadable, asked for through a new handle, and made readable again."""
+    """A file is made unreadable, requested through a new handle, and made readable again."""
     file = kit.put(b"private")
     with raw_or_not_checked():
         kit.raw.deny(file.id)
@@ -356,7 +356,7 @@ def permission_is_not_missing(kit: Kit) -> None:
 
 @check("errors.use_after_close")
 def use_after_close(kit: Kit) -> None:
-    """Every method of a closed handle; twice closed; another handle goes on."""
+    """Every method of a closed handle; closing twice; another handle keeps working."""
     other = kit.open()
     file = kit.put(b"there")
     for closing in ("close()", "close() through with"):

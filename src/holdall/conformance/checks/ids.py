@@ -1,4 +1,4 @@
-"""Ids: unguessable, never shared, and never a way to anything but the one file."""
+"""Ids: unguessable, unique, and never a way to access anything but their file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLISHED = re.compile(r"file-[0-9a-f]{32}").fullmatch
 
 @check("ids.entropy_and_no_loss")
 def entropy_and_no_loss(kit: Kit) -> None:
-    """300 small files from two handles by turns, as fast as they go; every one is listed and has its own bytes."""
+    """300 small files from two handles in turn, as fast as possible; every one is listed and has its own content."""
     handles = (kit.store, kit.open())
     stored = {}
     for n in range(MANY):
@@ -54,7 +54,7 @@ def entropy_and_no_loss(kit: Kit) -> None:
 
 @check("ids.match_published_pattern")
 def match_published_pattern(kit: Kit) -> None:
-    """Of files of all kinds, as create, get, a listing and a page's first_id and last_id give them."""
+    """For files of all kinds, as returned by create, get, a listing, and a page's first_id and last_id."""
     files = [kit.put(purpose=purpose) for purpose in FilePurpose]
     files += [kit.put(b""), kit.put(OnlyRead(bytes(100_000))), kit.put(filename="file-1.txt", expires_after=100)]
     other = kit.open()
@@ -83,7 +83,7 @@ def _ways_in(store: FileStore, file_id: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _watched(store: FileStore) -> Iterator[list[str]]:
-    """What the backend of this handle is asked meanwhile."""
+    """Records the calls to the backend of this handle."""
     asked: list[str] = []
     backend = store.backend
 
@@ -94,7 +94,7 @@ def _watched(store: FileStore) -> Iterator[list[str]]:
 
         return watching
 
-    # An object that takes no attributes cannot be watched; its answers are still looked at.
+    # An object that does not allow setting attributes cannot be watched; its results are still checked.
     with contextlib.suppress(AttributeError, TypeError):
         for name in ("stage", "read_meta", "open_data", "remove", "read_metas", "list_ids"):
             setattr(backend, name, watch(name, getattr(backend, name)))
@@ -108,7 +108,7 @@ def _watched(store: FileStore) -> Iterator[list[str]]:
 
 @check("ids.hostile_rejected_everywhere")
 def hostile_rejected_everywhere(kit: Kit) -> None:
-    """Over sixty strings and values in every method that takes an id, on a handle whose backend is watched."""
+    """Over sixty strings and values, in every method that accepts an id, on a handle whose backend is watched."""
     file = kit.put(b"untouched")
     store = kit.open()
     with _watched(store) as asked:
@@ -133,7 +133,7 @@ def _short(value: Any) -> str:
 
 
 def _unreachable(kit: Kit, file: FileObject, others: list[str], kind: type[BaseException]) -> None:
-    """None of the other texts leads to the file, and it is there afterwards."""
+    """None of the other texts gives access to the file, and it still exists afterwards."""
     store = kit.open()
     for other in others:
         for name, call in _ways_in(store, other).items():
@@ -144,7 +144,7 @@ def _unreachable(kit: Kit, file: FileObject, others: list[str], kind: type[BaseE
 
 @check("ids.case_variant_is_not_the_file")
 def case_variant_is_not_the_file(kit: Kit) -> None:
-    """A minted id in capitals, whole and in part; and an id from elsewhere, which may hold capitals."""
+    """A generated id in capitals, entirely and in part; and an id of another program, which may contain capitals."""
     file = kit.put(b"the file")
     digits = file.id[5:]
     one = next(n for n, c in enumerate(digits) if c.isalpha())
@@ -158,7 +158,7 @@ def case_variant_is_not_the_file(kit: Kit) -> None:
 
 
 def _publish(store: FileStore, file_id: str, data: bytes) -> FileObject:
-    """An entry with an id of our choice, as an import makes it."""
+    """An entry with a chosen id, as an import creates it."""
     file = FileObject(id=file_id, filename="x", purpose="batch", bytes=len(data), created_at=1_700_000_000)
     with store.backend.stage(file_id) as staged:
         staged.write(data)
@@ -168,14 +168,14 @@ def _publish(store: FileStore, file_id: str, data: bytes) -> FileObject:
 
 @check("ids.unicode_lookalike_rejected")
 def unicode_lookalike_rejected(kit: Kit) -> None:
-    """Texts that normalise, fold or strip to the id of a file that is there."""
+    """Texts that become the id of an existing file if they are normalized, case-folded or stripped."""
     file = kit.put(b"the file")
     _unreachable(kit, file, lookalike_ids(file.id), InvalidFileId)
 
 
 @check("ids.symlink_in_root_not_followed")
 def symlink_in_root_not_followed(kit: Kit) -> None:
-    """A link in an entry's place to a directory that looks like an entry; then links in the places of its two files."""
+    """A link in place of an entry, to a directory that looks like an entry; then links in place of its two files."""
     secret = b"a secret outside the storage"
     template = kit.put(secret)
     raw = kit.raw
@@ -242,7 +242,7 @@ def _links_inside(kit: Kit, secret: bytes) -> None:
 
 @check("ids.filename_never_becomes_a_path")
 def filename_never_becomes_a_path(kit: Kit) -> None:
-    """Each name twice, with different bytes: relative and absolute ways out, names of the storage's own files."""
+    """Each name twice, with different data: relative and absolute path traversals, names of the storage's own files."""
     marker = f"holdall-{uuid.uuid4().hex}"
     with tempfile.TemporaryDirectory() as outside:
         below = [f"../../{marker}", f"../{marker}", marker, f"x/../../{marker}", f"..\\..\\{marker}"]
@@ -266,7 +266,7 @@ def filename_never_becomes_a_path(kit: Kit) -> None:
 
 
 def _find(kit: Kit, marker: str, below: list[str], outside: str) -> list[str]:
-    """What carries the marker where a store that used a filename as a path would have put it."""
+    """Files with the marker in the places where a store that used a filename as a path would put them."""
     bases = [os.getcwd(), tempfile.gettempdir(), os.path.expanduser("~")]
     if Capability.LOCAL_PATHS in kit.capabilities:
         entry = os.path.dirname(kit.store.backend.local_path(kit.put().id))
@@ -281,7 +281,7 @@ def _find(kit: Kit, marker: str, below: list[str], outside: str) -> list[str]:
 
 @check("ids.never_reused_after_delete")
 def never_reused_after_delete(kit: Kit) -> None:
-    """The newest is deleted, all handles are closed, a new one creates: by turns with an older one that stays."""
+    """The newest file is deleted, all handles are closed, and a new one creates another, while an older file stays."""
     kept = kit.put(b"kept")
     gone: list[str] = []
     for n in range(20):
@@ -307,7 +307,7 @@ def never_reused_after_delete(kit: Kit) -> None:
 
 @check("ids.foreign_entries_ignored")
 def foreign_entries_ignored(kit: Kit) -> None:
-    """A file, directories and names that are no ids beside the entries; bytes without metadata; then the usual work,
+    """A file, directories and names that are not ids next to the entries; data without metadata; then usual operations,
     and a sweep.
     """
     files = [kit.put(b"%d" % n) for n in range(3)]
@@ -339,7 +339,7 @@ def foreign_entries_ignored(kit: Kit) -> None:
 
 
 def _is_a_strangers(name: str) -> bool:
-    """Whether no store could have made this: neither hidden, as a place for writes may be, nor named for an id."""
+    """Whether no store could have created this: neither hidden, as a staging area may be, nor named like an id."""
     return not any(part.startswith((".", "file-")) for part in name.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""Listings: every file once, in one order, whatever happens between two pages."""
+"""Listings: every file once, in a single order, whatever changes between two pages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _ids(files: FilePage | Sequence[FileObject]) -> list[str]:
 
 @check("list.empty")
 def empty(kit: Kit) -> None:
-    """Every way to ask a new location for what it holds."""
+    """Every way to list a new location."""
     for store in (kit.store, kit.open()):
         for options in ({}, {"limit": 1}, {"order": "desc"}, {"purpose": "batch"}, {"order": "desc", "limit": 10_000}):
             page = store.list(**options)
@@ -58,7 +58,7 @@ def empty(kit: Kit) -> None:
 
 @check("list.pages_cover_exactly_once")
 def pages_cover_exactly_once(kit: Kit) -> None:
-    """Thirteen files by pages of 1, 2, 3, 12, 13 and 14; then the backend's own `after`."""
+    """Thirteen files in pages of 1, 2, 3, 12, 13 and 14; then the backend's own `after`."""
     expected = _ids(_make(kit, 13))
     store = kit.open()
     same_ids(_ids(store.list()), expected, "list() of 13 files")
@@ -72,7 +72,7 @@ def pages_cover_exactly_once(kit: Kit) -> None:
 
 @check("list.more_than_1000")
 def more_than_1000(kit: Kit) -> None:
-    """1003 files, created from eight threads, listed whole and by pages; walked while some are deleted."""
+    """1003 files, created from eight threads, listed completely and by pages; iterated over while some are deleted."""
     count, threads = 1003, 8
     numbers = iter(range(count))
     lock = threading.Lock()
@@ -98,10 +98,10 @@ def more_than_1000(kit: Kit) -> None:
     for after, before in ((None, "file-~"), ("file-", None), ("file-", "file-~")):
         saw = list(store.backend.list_ids(after, before))
         same_ids(saw, expected, f"backend.list_ids({after!r}, {before!r}) of {count} files")
-    # All at once and as an iterator, as a sweep asks.
+    # Lazily, as a sweep does.
     saw = [file_id for file_id, _ in store.backend.read_metas(store.backend.list_ids())]
     same_ids(saw, expected, f"backend.read_metas(backend.list_ids()) of {count} files")
-    # A walk that counts its way from page to page slips by as many as go.
+    # A listing that continues by offset skips as many entries as were deleted.
     walk = store.backend.list_ids()
     saw = [next(walk) for _ in range(50)]
     for file_id in saw[:3]:
@@ -109,7 +109,7 @@ def more_than_1000(kit: Kit) -> None:
     saw += walk
     did = f"iterating backend.list_ids() of {count} files, of which the first 3 are deleted meanwhile"
     same_ids(saw, expected, did)
-    # A thousand to the entry: after the last full answer of a server, there is none.
+    # Exactly a thousand entries: a server's full response is followed by an empty one.
     kit.settle()
     left = dict.fromkeys(expected[3:])
     same_ids([i for i in store.backend.list_ids() if i in left], left, f"backend.list_ids() of {len(left)} files")
@@ -117,9 +117,9 @@ def more_than_1000(kit: Kit) -> None:
 
 @check("list.order_is_stated_and_stable")
 def order_is_stated_and_stable(kit: Kit) -> None:
-    """Files of one second, then older ones, then ones with ids from elsewhere; through three handles."""
+    """Files of one second, then older ones, then ones with ids of other programs; through three handles."""
     files = _make(kit, 20)
-    # Planted newest first, so that the order of arrival is not the order of the list.
+    # Planted newest first, so that the order of arrival differs from the order of the list.
     files += [plant(kit.store, i, created_at=at) for i, at in reversed(minted_ago())]
     kit.settle()
     _same_order(kit, files, "20 files and older ones that came later")
@@ -140,7 +140,7 @@ def _same_order(kit: Kit, files: list[FileObject], what: str) -> None:
 
 @check("list.reverse_is_exact_reverse")
 def reverse_is_exact_reverse(kit: Kit) -> None:
-    """Files of now and of months ago, by pages; then the backend's own `before`; then with ids from elsewhere."""
+    """Recent files and files of months ago, by pages; then the backend's own `before`; then ids of other programs."""
     files = _make(kit, 9) + [plant(kit.store, i, created_at=at) for i, at in reversed(minted_ago())]
     kit.settle()
     files.sort(key=position)
@@ -163,7 +163,7 @@ def reverse_is_exact_reverse(kit: Kit) -> None:
 
 @check("list.cursor_survives_delete")
 def cursor_survives_delete(kit: Kit) -> None:
-    """The last file of a page is deleted before the next page is asked for; alone, with its neighbours, and all."""
+    """The last file of a page is deleted before the next page is requested; alone, with neighbours, and with all."""
     expected = _ids(_make(kit, 12))
     for order, ids in (("asc", list(expected)), ("desc", expected[::-1])):
         pager = kit.open()
@@ -183,7 +183,7 @@ def cursor_survives_delete(kit: Kit) -> None:
         kit.store.delete(file_id)
     kit.settle()
     same_ids(_ids(kit.open().list(after=cursor)), expected[6:], "list(after=<id deleted with its neighbours>)")
-    # What has just gone may still be named: only those that are there are looked at.
+    # Ids of files just deleted may still be listed, so only existing ones are compared.
     for bound, wanted in (("before", expected[:2]), ("after", expected[6:])):
         named = [i for i in kit.open().backend.list_ids(**{bound: cursor}) if i in (*expected[:2], *expected[6:])]
         same_ids(named, wanted, f"backend.list_ids({bound}=<id deleted with its neighbours>)")
@@ -200,7 +200,7 @@ def cursor_survives_delete(kit: Kit) -> None:
 
 @check("list.insert_during_walk_no_dup_no_loss")
 def insert_during_walk_no_dup_no_loss(kit: Kit) -> None:
-    """Files appear before and behind the place where a walk is, in both directions."""
+    """Files appear before and after the current position of a listing, in both directions."""
     expected = _ids(_make(kit, 12))
     other = kit.open()
     base = int(time.time()) - 50_000
@@ -232,14 +232,14 @@ def insert_during_walk_no_dup_no_loss(kit: Kit) -> None:
 
 
 def _seen_once(saw: list[str], kept: list[str], did: str) -> None:
-    """These are all there, in their order; others may be, but none twice."""
+    """These are all present, in order; others may be present, but none twice."""
     same_ids([i for i in saw if i in kept], kept, did)
     same_ids(saw, dict.fromkeys(saw), f"{did}: no id twice")
 
 
 @check("list.delete_during_walk_no_error")
 def delete_during_walk_no_error(kit: Kit) -> None:
-    """Files already seen and files still to come are deleted while a walk is on."""
+    """Files already seen and files still to come are deleted during a listing."""
     expected = _ids(_make(kit, 30))
     other = kit.open()
     for order in ("asc", "desc"):
@@ -247,7 +247,7 @@ def delete_during_walk_no_error(kit: Kit) -> None:
         saw: list[str] = []
         for page in pages_of(kit.store, 3, 40, order=order):
             saw += _ids(page)
-            # One behind, and one ahead.
+            # One before the current position, and one after it.
             for doomed in (saw[-2], *[i for i in kept if i not in saw][1:2]):
                 if len(expected) > 22 and doomed in kept:
                     other.delete(doomed)
@@ -268,7 +268,7 @@ def delete_during_walk_no_error(kit: Kit) -> None:
     swept = []
     for file_id, _ in kit.store.backend.read_metas(kit.store.backend.list_ids()):
         swept.append(file_id)
-        # Each while the next is still to come, as a sweep does.
+        # Deleted while iterating, as a sweep does.
         if file_id in expected[4:8]:
             kit.store.delete(file_id)
     same_ids(
@@ -284,7 +284,7 @@ def delete_during_walk_no_error(kit: Kit) -> None:
 @check("list.no_empty_page_with_more")
 @quietly()
 def no_empty_page_with_more(kit: Kit) -> None:
-    """Few matches among many others, expired files and damaged ones; and pages that end exactly at the end."""
+    """Few matches among many other, expired and damaged files; and pages that end exactly at the end."""
     now = int(time.time())
     matching = [kit.put(b"1", purpose="batch").id]
     for n, (file_id, at) in enumerate(minted_ago()):
@@ -313,7 +313,7 @@ def no_empty_page_with_more(kit: Kit) -> None:
 
 @check("list.limit_bounds")
 def limit_bounds(kit: Kit) -> None:
-    """Nothing, less than nothing, and one too many; in an empty location and in one that is not."""
+    """Zero, negative values, and one too many; in an empty location and in one that is not."""
     for files in (0, 3):
         if files:
             _make(kit, files)
@@ -327,7 +327,7 @@ def limit_bounds(kit: Kit) -> None:
 
 @check("list.bad_cursor")
 def bad_cursor(kit: Kit) -> None:
-    """Texts that are no ids, and ids whose place nobody can know."""
+    """Texts that are not ids, and ids whose position cannot be known."""
     cursors = ("", " ", "garbage", "0", "../../etc", "file-", "file-a b", "file-é", "file-" + "a" * 129, "file-a/b")
     unknown = ("file-neverseen", "file-" + "0" * 32, "file-" + "f" * 32)
     for what in ("an empty location", "three files", "three files and one with an id from elsewhere"):
@@ -361,8 +361,8 @@ def filter_equals_filtering_all(kit: Kit) -> None:
 
 @check("list.other_handle_sees_create_and_delete")
 def other_handle_sees_create_and_delete(kit: Kit) -> None:
-    """A handle that has listed already watches another create and delete, many times within a second."""
-    watcher = kit.open(remembering=True)  # as applications have it: memory must not hide what happened
+    """A handle that has already listed observes another create and delete, many times within a second."""
+    watcher = kit.open(remembering=True)  # as applications use it: caching must not hide changes
     settle = kit.store.backend.limits.settle_seconds
     expected = _ids(_make(kit, 3))
     _watch(watcher, expected, settle, "a first list() through a second handle")
@@ -370,7 +370,7 @@ def other_handle_sees_create_and_delete(kit: Kit) -> None:
         expected.append(kit.put(b"%d" % n, f"{n}.txt").id)
         _watch(watcher, expected, settle, f"create number {n} through one handle, list through another")
         kit.store.delete(expected.pop(0))
-        # The count stays the same: a cache that looks at it alone is caught.
+        # The number of files stays the same, to detect a cache that only compares the number.
         expected.append(kit.put(b"%d" % n, f"{n}.txt").id)
         _watch(watcher, expected, settle, f"delete and create number {n} through one handle, list through another")
     for file_id in list(expected):
@@ -380,7 +380,7 @@ def other_handle_sees_create_and_delete(kit: Kit) -> None:
 
 
 def _watch(store: FileStore, expected: list[str], settle: float, did: str) -> None:
-    """The listing is, or within the declared time becomes, this one; whichever way it is asked for."""
+    """The listing equals this one, at once or within the declared time, in each way of requesting it."""
     deadline = time.monotonic() + settle
     while True:
         late = time.monotonic() >= deadline

@@ -1,4 +1,4 @@
-"""What is known about a file: every value as it was given, from every method, through every handle."""
+"""Metadata: every value as it was given, from every method, through every handle."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _found(store: FileStore, file_id: str) -> FileObject | None:
 
 
 def _same_everywhere(kit: Kit, file_id: str, metadata: Any, did: str) -> None:
-    """The metadata of a file, by get and list through a new handle."""
+    """Compares the metadata of a file as returned by get and list through a new handle."""
     kit.settle()
     other = kit.open()
     expect_exactly(other.get(file_id).metadata, metadata, f"{did}, get().metadata")
@@ -48,7 +48,7 @@ def _same_everywhere(kit: Kit, file_id: str, metadata: Any, did: str) -> None:
 
 @check("metadata.json_roundtrip_types")
 def json_roundtrip_types(kit: Kit) -> None:
-    """Numbers past 2**53 and of both kinds, every constant, nesting, and texts that look like something else."""
+    """Numbers beyond 2**53 and of both kinds, every constant, nesting, and texts that look like something else."""
     deep: Any = "the bottom"
     for n in range(40):
         deep = {"down": deep} if n % 2 else [deep]
@@ -90,7 +90,7 @@ def json_roundtrip_types(kit: Kit) -> None:
 
 
 def _documents_are_opaque(kit: Kit) -> None:
-    """The same JSON, written as other programs write it: kept as it is, not as the backend would have written it."""
+    """Equivalent JSON in other spellings, as other programs write it: stored verbatim, without reformatting."""
     for n, spelling in enumerate((b"%s\n", b"\r\n%s\r\n\r\n", b"  %s\t")):
         file_id = f"file-document-{n}"
         meta = spelling % encode_meta(plant(kit.store, f"{file_id}-plain")).replace(b"-plain", b"")
@@ -102,7 +102,7 @@ def _documents_are_opaque(kit: Kit) -> None:
 
 @check("metadata.survives_reopen")
 def survives_reopen(kit: Kit) -> None:
-    """Stored through handles that are closed before a new one reads; in between others are stored and deleted."""
+    """Stored through handles that are closed before a new one reads; in between, other files are stored and deleted."""
     files = []
     for n in range(6):
         store = kit.open()
@@ -178,7 +178,7 @@ def list_equals_get_equals_create(kit: Kit) -> None:
 
 @check("metadata.no_aliasing")
 def no_aliasing(kit: Kit) -> None:
-    """What create, get, list and iteration return is changed in depth; then all are asked again."""
+    """The results of create, get, list and iteration are modified deeply; then all are requested again."""
     metadata = {"list": [1, 2, {"deep": [3]}], "dict": {"a": "b"}, "text": "t"}
     data = bytearray(b"the bytes")
     created = kit.put(data, metadata=copy.deepcopy(metadata))
@@ -215,7 +215,7 @@ def no_aliasing(kit: Kit) -> None:
 
 @check("metadata.caller_dict_not_kept_or_mutated")
 def caller_dict_not_kept_or_mutated(kit: Kit) -> None:
-    """Compared after create; changed in depth after and during create; used again for another file."""
+    """Compared after create; modified deeply after and during create; used again for another file."""
     mine: dict[str, Any] = {"list": [3, 1, 2], "dict": {"z": 1, "a": None}, "n": 1}
     before = copy.deepcopy(mine)
     file = kit.put(metadata=mine, expires_after=100, content_type="a/b")
@@ -244,7 +244,7 @@ def caller_dict_not_kept_or_mutated(kit: Kit) -> None:
 
 @check("metadata.non_json_rejected_before_reading_source")
 def non_json_rejected_before_reading_source(kit: Kit) -> None:
-    """Values that some encoders take and change, and values that none takes, at the top and in depth."""
+    """Values that some encoders accept and change, and values that none accepts, at the top level and nested."""
     circular: dict[str, Any] = {}
     circular["self"] = circular
     wrong: list[Any] = [math.nan, math.inf, -math.inf, b"bytes", bytearray(b"x"), {1, 2}, frozenset(), (1, 2), object()]
@@ -263,14 +263,14 @@ def non_json_rejected_before_reading_source(kit: Kit) -> None:
 
 @check("metadata.limit_exact")
 def limit_exact(kit: Kit) -> None:
-    """Around the limits that storages have for attributes (255 bytes, 2 to 32 KiB), and around its own."""
+    """Around the usual limits of storages for attributes (255 bytes, 2 to 32 KiB), and around the store's own limit."""
     sizes = [n + d for n in (255, 2048, 4096, 8192, 16_384, 32_768) for d in (0, 1)] + [LIMIT_BYTES - 1, LIMIT_BYTES]
     longest = min(kit.store.backend.limits.max_filename_chars, LONGEST_TRIED)
     stored = []
     for size in sizes:
         for kind in ("one text", "two-byte characters", "many keys"):
             metadata = metadata_of(size, kind)
-            # The longest document has the longest filename too.
+            # The longest document also has the longest filename.
             name = "😀" * longest if size == LIMIT_BYTES else "a.txt"
             file = kit.put(filename=name, metadata=dict(metadata))
             stored.append((file, metadata, f"create with {size} bytes of metadata ({kind})"))
@@ -280,7 +280,7 @@ def limit_exact(kit: Kit) -> None:
     for file, metadata, did in stored:
         expect_exactly(other.get(file.id).metadata, metadata, f"{did}, get().metadata")
         expect_exactly(listed[file.id].metadata if file.id in listed else None, metadata, f"{did}, list(), metadata")
-    # In the document each of many values has a line of its own, which makes it four times as long.
+    # In the document, each of many values is on its own line, which makes it four times as long.
     lines = {"k": [0] * ((LIMIT_BYTES - 8) // 2)}
     file = kit.put(metadata=dict(lines))
     expect_exactly(kit.open().get(file.id).metadata, lines, f"create with {len(lines['k'])} zeros as metadata, get()")
@@ -296,7 +296,7 @@ def limit_exact(kit: Kit) -> None:
 
 @check("metadata.key_case_preserved")
 def key_case_preserved(kit: Kit) -> None:
-    """Keys that HTTP headers, environment variables or a database would fold into one."""
+    """Keys that HTTP headers, environment variables or a database might merge."""
     keys = ["Key", "key", "KEY", "kEy", "Content-Type", "content-type", "X-Amz-Meta-A", "x_y", "x-y", "x.y", "X_Y"]
     keys += [" key", "key ", "Straße", "STRASSE", "\u0130", "i\u0307", "\u00e9", "e\u0301", "\u00c9"]
     metadata = {key: n for n, key in enumerate(keys)}
@@ -310,7 +310,7 @@ def key_case_preserved(kit: Kit) -> None:
 
 @check("metadata.empty_vs_absent")
 def empty_vs_absent(kit: Kit) -> None:
-    """None, {}, and values that are false to Python; through create, get and list."""
+    """None, {}, and values that are falsy in Python; through create, get and list."""
     false: list[Any] = [None, {}, [], "", 0, False, 0.0]
     cases: list[dict[str, Any] | None] = [None, {}, {"": ""}, *({"a": value} for value in false)]
     for given in cases:
@@ -326,7 +326,7 @@ def empty_vs_absent(kit: Kit) -> None:
 
 @check("metadata.unknown_future_fields_preserved_or_refused")
 def unknown_future_fields_preserved_or_refused(kit: Kit) -> None:
-    """Documents as a newer version may write them are put in place; read, listed, and still the same afterwards."""
+    """Documents as a newer version may write them are put in place; they are read, listed, and stay the same."""
     raw = kit.raw
     written = {}
     with raw_or_not_checked():

@@ -1,4 +1,4 @@
-"""Any sequence of operations against a dictionary that does the same."""
+"""Any sequence of operations, compared with a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 60
 
 @check("stateful.model_agrees")
 def model_agrees(kit: Kit) -> None:
-    """Two handles and reopening, sizes from a list of boundaries mixed with others."""
+    """Two handles and reopening; sizes from a list of boundary values, and others."""
     try:
         from hypothesis import HealthCheck, Phase, Verbosity, settings
         from hypothesis import seed as with_seed
@@ -24,7 +24,7 @@ def model_agrees(kit: Kit) -> None:
         raise NotChecked("hypothesis is not installed: pip install 'holdall[conformance]'") from None
 
     machine = with_seed(kit.settings.seed)(_machine(kit))
-    # Where listings lag, most of the time goes by waiting.
+    # If listings lag, most of the time is spent waiting.
     most = int(_PATIENCE_SECONDS / max(_STEPS * kit.store.backend.limits.settle_seconds, 0.01))
     chosen = settings(
         max_examples=min(kit.settings.max_examples, max(most, 1)),
@@ -33,7 +33,7 @@ def model_agrees(kit: Kit) -> None:
         database=None,
         verbosity=Verbosity.quiet,
         print_blob=False,
-        # One after another: a group of failures says nothing of what they are.
+        # One failure at a time: a group of failures would not show what they are.
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
@@ -53,7 +53,7 @@ def _machine(kit: Kit) -> Any:
     handles = st.integers(0, 1)
 
     class Machine(RuleBasedStateMachine):
-        """Two handles on one location, and what should be in it."""
+        """Two handles on one location, and a model of its content."""
 
         files = Bundle("files")
 

@@ -1,4 +1,4 @@
-"""URLs: they name the location and nothing else, and never show a secret."""
+"""URLs: they identify the location and nothing else, and never show a secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from holdall.errors import FileNotFound, HoldallError, InvalidStoreURL, StorageE
 from holdall.options import StoreOptions
 from holdall.url import StoreURL, is_secret_name
 
-# Names of which some become another if they are decoded once more, or not at all, or are taken for a pattern.
+# Names that become equal to another if they are decoded twice, or not at all, or are used as a pattern.
 ODD_NAMES = (
     " with spaces",
     "100%",
@@ -50,9 +50,7 @@ def _with(url: str, **options: str) -> str:
 
 @check("url.roundtrip")
 def roundtrip(kit: Kit) -> None:
-    """The store's URL, as text, opens a store that sees the files, and whose files are seen; again and again. Locations
-    beside and below it have files of their own.
-    """
+    """The store's URL, as text, opens a store on the same files. Locations next to and below it are separate."""
     file = kit.put(b"there")
     url = kit.store.url
     if url is None:
@@ -74,12 +72,12 @@ def roundtrip(kit: Kit) -> None:
 
 
 def _apart(kit: Kit) -> None:
-    """A location beside this one, whose name begins with the whole name of this one, and a location below this one."""
+    """A location next to this one, whose name begins with the whole name of this one, and a location below this one."""
     below = dataclasses.replace(parsed := StoreURL.parse(kit.url), path=f"{parsed.path.rstrip('/')}/below").reveal()
     stores = {"the location": kit.store}
     held = {"the location": sorted([*kit.listed(), kit.put(b"the location").id])}
     for name, url in (("one whose name begins with its name", _beside(kit, "-too")), ("one below it", below)):
-        # A storage may have no such place: below a file there is none.
+        # A storage may not have such a place: below a file, for example.
         with contextlib.suppress(InvalidStoreURL, StorageError):
             store = kit.open(kit.adopt(url))
             held[name] = [kit.put(name.encode(), store=store).id]
@@ -99,7 +97,7 @@ def _apart(kit: Kit) -> None:
 
 @check("url.unknown_option_rejected_with_suggestion")
 def unknown_option_rejected_with_suggestion(kit: Kit) -> None:
-    """Every option of the store and of the backend with a letter doubled, and one that is near to none."""
+    """Every option of the store and of the backend with a letter doubled, and others that are similar to none."""
     if kit.store.url is None:
         raise NotChecked(_NO_URL)
     known = [*StoreOptions.model_fields, *type(kit.store.backend).Options.model_fields]
@@ -125,7 +123,7 @@ def _rejected(kit: Kit, option: str, value: str) -> HoldallError:
 
 @check("url.secrets_redacted")
 def secrets_redacted(kit: Kit) -> None:
-    """The secrets that the URL has; then a password, a secret option that exists and one that does not."""
+    """The secrets in the URL; then a password, an existing secret option and one that does not exist."""
     url = kit.url
     with _collecting(kit) as log:
         _try_all(kit, log, url, secrets_of(url), "the location itself")
@@ -169,7 +167,7 @@ def _secret_options(kit: Kit) -> list[str]:
 
 
 class _Collector(logging.Handler):
-    """Keeps what is logged, with what was secret and what was done at that time."""
+    """Collects log records, with the secrets and the operation at that time."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -184,7 +182,7 @@ class _Collector(logging.Handler):
 
 @contextlib.contextmanager
 def _collecting(kit: Kit) -> Iterator[_Collector]:
-    """Everything that holdall and the backend's package log meanwhile."""
+    """Collects everything that holdall and the backend's package log within the context."""
     collector = _Collector()
     names = {
         "holdall",
@@ -204,7 +202,7 @@ def _collecting(kit: Kit) -> Iterator[_Collector]:
 
 
 def _try_all(kit: Kit, log: _Collector, url: str, hidden: Secrets, what: str) -> None:
-    """Open it and use it; whatever comes of that, no text shows the secret."""
+    """Open and use it; whatever the result, no text may show the secret."""
     log.hidden, log.did = hidden, f"with {what}"
     did = f"open with {what}"
     try:
@@ -234,7 +232,7 @@ def _try_all(kit: Kit, log: _Collector, url: str, hidden: Secrets, what: str) ->
 
 @check("url.percent_and_unicode_paths")
 def percent_and_unicode_paths(kit: Kit) -> None:
-    """Fifteen locations whose names differ only if they are decoded exactly once, each with a file of its own."""
+    """Fifteen locations whose names differ only if they are decoded exactly once, each with a separate file."""
     made = []
     for name in ODD_NAMES:
         url = kit.adopt(_beside(kit, name))
@@ -256,7 +254,7 @@ def percent_and_unicode_paths(kit: Kit) -> None:
 
 
 def _beside(kit: Kit, name: str) -> str:
-    """A location beside the check's own: the same name, continued by this one."""
+    """A location next to the check's own: its name, continued by this one."""
     parsed = StoreURL.parse(kit.url)
     if not parsed.path.strip("/"):
         return parsed.child(name).reveal()
