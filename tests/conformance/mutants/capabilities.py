@@ -230,7 +230,8 @@ class Lagging(MemoryBackend):
     def list_ids(self, after: str | None = None, before: str | None = None) -> Any:
         since = time.monotonic() - self.lag
         shown = {i for i in super().list_ids(after, before) if self.published[i] <= since}
-        for (space, file_id), at in list(self.removed.items()):
+        # A copy, which no other thread can come in between, as it could in building a list.
+        for (space, file_id), at in self.removed.copy().items():
             within = (after is None or file_id > after) and (before is None or file_id < before)
             if space == id(self._space) and within and self.published[file_id] <= since < at:
                 shown.add(file_id)
