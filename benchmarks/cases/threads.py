@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -35,17 +36,15 @@ def measure(run: Run) -> None:
         found, missing = find(classes)
         run.missing |= missing
         run.say(f"{name}: {len(found)} stores, 1 to 64 threads")
-        if name != "threads.slow":
-            _measure(run, run.table(name, title, f"{found[0].name}, 1 thread"), found, files)
-            continue
+        where = slow_disk(run.new_folder(), flush=_FLUSH) if name == "threads.slow" else contextlib.nullcontext()
         try:
-            with slow_disk(run.new_folder(), flush=_FLUSH) as disk:
+            with where as disk:
                 _measure(run, run.table(name, title, f"{found[0].name}, 1 thread"), found, files, disk)
         except Unavailable as error:
             run.missing["a disk with slow flushes"] = str(error)
 
 
-def _measure(run: Run, table: Table, stores: list[type[Peer]], files: int, disk: Path | None = None) -> None:
+def _measure(run: Run, table: Table, stores: list[type[Peer]], files: int, disk: Path | None) -> None:
     for number in range(run.pick(2, 5, 8) + 1):
         for kind, threads in run.shuffled((kind, n) for kind in stores for n in (1, 8, 64)):
             peer = kind(Path(tempfile.mkdtemp(dir=disk)) if disk else run.new_folder())

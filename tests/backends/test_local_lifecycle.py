@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -323,6 +324,19 @@ def test_a_root_that_was_restored(root, check_store, first):
         store.delete(file.id)
         assert list(store) == [other]
     assert check_store(root) == {other.id}
+
+
+def test_a_root_that_was_replaced_on_another_file_system(root):
+    """A directory elsewhere, such as an empty mount point, is not taken for the root: the store must be opened again."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere, holdall.open_store(root, fsync=False) as store:
+        if os.stat(elsewhere).st_dev == os.stat(root).st_dev:
+            pytest.skip("/dev/shm is on the file system of the store")
+        file = store.create("a", b"a", purpose="batch")
+        shutil.rmtree(root)
+        os.symlink(elsewhere, root)
+        for _ in range(2):
+            with pytest.raises(holdall.StorageError, match="open the store again"):
+                store.get(file.id)
 
 
 def test_a_staging_directory_that_was_removed(root, check_store):
