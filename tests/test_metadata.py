@@ -6,9 +6,9 @@ import pytest
 from tests import fakes, strategies
 
 import holdall
-from holdall import Capability, FileNotFound, FileStore, InvalidRequest
+from holdall import Capability, CorruptMetadata, FileNotFound, FileStore, InvalidRequest
 from holdall.backends.memory import MemoryBackend
-from holdall.model import encode_meta
+from holdall.model import decode_meta, encode_meta
 
 ordered = pytest.mark.parametrize("without", [Capability(0), Capability.ORDERED_LISTING], ids=["ordered", "unordered"])
 
@@ -59,6 +59,42 @@ def test_a_single_file_is_always_read(url, tmp_path):
             with pytest.raises(FileNotFound):
                 call(file.id)
         assert list(store) == []
+
+
+def test_what_callers_modify_is_not_what_is_remembered():
+    """The caller's own metadata is a dict: each call returns one of its own, whether it was read or remembered."""
+    metadata = {"list": [1, {"deep": [2]}], "text": "t"}
+    backend = fakes.Recording()
+    store, other = FileStore(backend), FileStore(backend)
+    (created,) = put(store, metadata=metadata)
+    for file in (created, *store.list().data, *other.list().data, *other.list().data, store.get(created.id)):
+        assert file.metadata == metadata
+        file.metadata["list"][1]["deep"].append("changed")
+        file.metadata["text"] = "changed"
+    for again in (store, other):
+        assert again.get(created.id).metadata == again.list().data[0].metadata == metadata
+
+
+def test_a_document_is_decoded_once(monkeypatch):
+    """Reading a single file again decodes its metadata only if the document has changed, and then returns the change."""
+    decoded = []
+    monkeypatch.setattr("holdall._metadata.decode_meta", lambda raw, i: decoded.append(i) or decode_meta(raw, i))
+    backend = fakes.Recording()
+    store, other = FileStore(backend), FileStore(backend)
+    (file,) = put(store)
+    for who, times in ((store, 0), (other, 1)):
+        for _ in range(2):
+            assert who.get(file.id) == file
+        assert len(decoded) == times
+    renamed = file.model_copy(update={"filename": "renamed"})
+    for document, found in ((encode_meta(renamed), renamed), (b"{", None), (encode_meta(file), file)):
+        monkeypatch.setattr(backend, "read_meta", lambda _, document=document: document)
+        for who in (store, other):
+            if found is None:
+                with pytest.raises(CorruptMetadata):
+                    who.get(file.id)
+            else:
+                assert who.get(file.id) == found
 
 
 def test_what_is_remembered_is_deleted_without_reading_it():
@@ -130,6 +166,7 @@ def test_no_more_are_remembered_than_said(most):
     for _ in range(2):
         assert list(store) == files
         assert len(store._metadata._files) <= most
+        assert len(store._metadata._decoded) <= most
     backend.calls.clear()
     assert list(store) == files
     assert backend.calls["read_meta"] >= 25 - most

@@ -1,7 +1,8 @@
 """The metadata of a store's files: read, decoded, and cached, which is safe because it is immutable.
 
 The cache saves reads in listings, provided that a listed entry is known to exist (`Capability.EXACT_LISTING`). To get
-or read a single file, its metadata is always read again, which checks that the file still exists.
+or read a single file, its metadata is always read again, which checks that the file still exists; it is decoded again
+only if it has changed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from holdall import ids
 from holdall._skipped import Skipped
 from holdall.backend import Backend, Capability
 from holdall.errors import CorruptMetadata, FileNotFound
-from holdall.model import FileObject, decode_meta
+from holdall.model import FileObject, copied, decode_meta
 
 __all__ = ["DEFAULT_REMEMBERED", "Metadata"]
 
@@ -35,7 +36,10 @@ class Metadata:
         self._backend = backend
         self._skipped = Skipped()
         self._exact = Capability.EXACT_LISTING in backend.capabilities
+        # Copies of what callers get: the caller's own metadata is a dict, which they may modify.
         self._files: dict[str, FileObject] = {}
+        # Of files that were written or read one by one: the hash of the document, and the file that it describes.
+        self._decoded: dict[str, tuple[int, FileObject]] = {}
 
     def last(self, file_id: str) -> FileObject | None:
         """The cached metadata, or None. The file may have been deleted since."""
@@ -45,11 +49,15 @@ class Metadata:
         """The metadata of a file, expired or not. Raises `FileNotFound`, `CorruptMetadata`."""
         try:
             raw = self._backend.read_meta(file_id)
+            before = self._decoded.get(file_id)
+            # The hash of bytes has 64 bits and a secret key of the process (PEP 456).
+            if before is not None and before[0] == hash(raw):
+                return copied(before[1])
             file = decode_meta(raw, file_id)
         except BaseException:
-            self._files.pop(file_id, None)
+            self.forget(file_id)
             raise
-        self.remember(file, len(raw))
+        self.remember(file, raw)
         return file
 
     def read_listed(
@@ -86,25 +94,31 @@ class Metadata:
                     break
 
     def _known(self, file_ids: Sequence[str], fresh: Mapping[str, FileObject]) -> list[FileObject | None]:
-        known: list[FileObject | None] = list(map(self._files.get, file_ids)) if self._exact else [None] * len(file_ids)
+        if not self._exact:
+            return list(map(fresh.get, file_ids))
+        # Tested here as well as in `copied`: in a long listing, a call for each file takes longer than everything else.
+        known = [f if f is None or f.metadata is None else copied(f) for f in map(self._files.get, file_ids)]
         if fresh:
             return [fresh.get(i) or file for i, file in zip(file_ids, known, strict=True)]
         return known
 
-    def remember(self, file: FileObject, size: int) -> None:
-        """Cache the file, whose document has `size` bytes, if its id can belong to no other file.
+    def remember(self, file: FileObject, raw: bytes) -> None:
+        """Cache the file that `raw` describes, if its id can belong to no other file.
 
         An id that holdall did not generate may be deleted and reused for another file.
         """
         files, file_id = self._files, file.id
         if file_id not in files:
-            if size > _LARGEST_REMEMBERED_BYTES or not ids.has_minted_form(file_id):
+            if len(raw) > _LARGEST_REMEMBERED_BYTES or not ids.has_minted_form(file_id):
                 return
             if len(files) >= self.most:
                 if not self.most:
                     return
                 self._make_room(1)
-        files[file_id] = file
+        kept = copied(file)
+        # In this order, an eviction by another thread at the same time leaves nothing behind.
+        self._decoded[file_id] = hash(raw), kept
+        files[file_id] = kept
 
     def marks(self, most: int, least_ids: int) -> list[str]:
         """Texts, ascending, that divide the cached ids into at most `most` parts of at least `least_ids` ids each. None
@@ -118,6 +132,7 @@ class Metadata:
     def forget(self, file_id: str) -> None:
         """Drop a deleted file from the cache."""
         self._files.pop(file_id, None)
+        self._decoded.pop(file_id, None)
 
     def _read(self, file_ids: Sequence[str], found: list[FileObject]) -> None:
         small: dict[str, FileObject] = {}
@@ -131,7 +146,7 @@ class Metadata:
                 continue  # belongs to another store in the same storage
             found.append(file)
             if len(raw) <= _LARGEST_REMEMBERED_BYTES:
-                small[file_id] = file
+                small[file_id] = copied(file)
         self._remember_all(small)
 
     def _remember_all(self, files: dict[str, FileObject]) -> None:
@@ -149,4 +164,4 @@ class Metadata:
         """Evict the oldest `least` files, or an eighth of the cache if that is more."""
         # list() copies the keys atomically while other threads add files; two concurrent evictions only free more room.
         for file_id in list(self._files)[: max(self.most // 8, least)]:
-            self._files.pop(file_id, None)
+            self.forget(file_id)

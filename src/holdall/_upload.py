@@ -41,7 +41,7 @@ class Upload:
         limit: int,
         expected_bytes: int | None,
         expected_sha256: str | None,
-        on_published: Callable[[FileObject, int], None],
+        on_published: Callable[[FileObject, bytes], None],
     ) -> None:
         self._staged = staged
         self._guard = guard
@@ -119,7 +119,7 @@ class Upload:
             self.discard()
             raise
         self._ended = True
-        self._on_published(file, len(meta))
+        self._on_published(file, meta)
         return file
 
     def discard(self) -> None:

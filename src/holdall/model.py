@@ -17,6 +17,7 @@ __all__ = [
     "FilePage",
     "FilePurpose",
     "assemble",
+    "copied",
     "decode_meta",
     "encode_meta",
     "has_expired",
@@ -146,8 +147,27 @@ def assemble(**fields: Any) -> FileObject:
 
     Checking them again as a whole, as the model's own constructor does, costs more than hashing a small file.
     """
+    return _made(_DEFAULTS | fields)
+
+
+def copied(file: FileObject) -> FileObject:
+    """The file, sharing nothing that can be modified with the given one; the same object if there is no such thing."""
+    if file.metadata is None:
+        return file
+    return _made(file.__dict__ | {"metadata": _copied(file.metadata)})
+
+
+def _copied(value: Any) -> Any:
+    # Several times as fast as copy.deepcopy, which also has to provide for objects that contain themselves.
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if kind is list else value
+
+
+def _made(fields: dict[str, Any]) -> FileObject:
     file = _new(FileObject)
-    _set(file, "__dict__", _DEFAULTS | fields)
+    _set(file, "__dict__", fields)
     _set(file, "__pydantic_fields_set__", _FIELDS)
     _set(file, "__pydantic_extra__", None)
     _set(file, "__pydantic_private__", None)

@@ -184,8 +184,9 @@ def no_aliasing(kit: Kit) -> None:
     created = kit.put(data, metadata=copy.deepcopy(metadata))
     data[:] = b"not those"
     other = kit.open()
+    caching = kit.open(remembering=True)  # as applications use it: what is cached must not be what is returned
     kit.settle()
-    for name, store in (("the same handle", kit.store), ("another handle", other)):
+    for name, store in (("the same handle", kit.store), ("another handle", other), ("a caching handle", caching)):
         page = store.list()
         for how, file in (
             ("create", created),
