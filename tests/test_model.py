@@ -83,7 +83,7 @@ def test_what_is_written_reads_back_the_same(file):
 def test_a_file_that_was_assembled_is_like_one_that_was_validated(file):
     """Whatever is done with it: it compares, copies, pickles, and writes itself the same, with the same defaults."""
     fields = {name: value for name, value in file.__dict__.items() if value is not None}
-    made = assemble(**fields)
+    made = assemble(fields)
 
     assert made == file == FileObject(**fields)
     assert list(made.__dict__) == list(file.__dict__), "the order of the document"

@@ -93,12 +93,11 @@ class HoldallStore(Client):
 
     def __init__(self, url: str, name: str) -> None:
         self.name = name
-        self._url = url
         self.store = holdall.open_store(url)
 
-    def again(self) -> HoldallStore:
-        """The same files, through a newly opened store."""
-        return HoldallStore(self._url, self.name)
+    def forget(self) -> None:
+        """Empty the cache of metadata."""
+        self.store.remember = self.store.remember
 
     def create(self, data: bytes) -> str:
         return self.store.create(FILENAME, data, purpose="user_data").id

@@ -33,8 +33,11 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
+        if isinstance(error, Exception):
+            self.translate(error)
+
+    def translate(self, error: Exception) -> None:
+        """Complete one of holdall's own errors, for the caller to raise again; for any other, raise a `StorageError`."""
         if isinstance(error, HoldallError):
             error.operation = error.operation or self._operation
             error.file_id = error.file_id or self._file_id

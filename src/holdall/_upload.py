@@ -161,7 +161,7 @@ class Upload:
                 f"expected was {self._expected_sha256}; send it again",
                 operation="create",
             )
-        return assemble(**self._fields, bytes=self._size, sha256=sha256)
+        return assemble(self._fields | {"bytes": self._size, "sha256": sha256})
 
     def _unexpected_size(self, got: str) -> IntegrityError:
         return IntegrityError(

@@ -142,7 +142,7 @@ _FIELDS = set(FileObject.model_fields)
 _DEFAULTS = {name: field.default for name, field in FileObject.model_fields.items()}
 
 
-def assemble(**fields: Any) -> FileObject:
+def assemble(fields: dict[str, Any]) -> FileObject:
     """A file of values that were checked one by one; those left out have their defaults.
 
     Checking them again as a whole, as the model's own constructor does, costs more than hashing a small file.

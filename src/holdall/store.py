@@ -259,13 +259,9 @@ class FileStore:
         """
         file = self._get(file_id, "read")
         start, stop = arguments.byte_range(start, stop, file.bytes)
-        if start == stop:
-            # Even an empty range of damaged data is an error, but it transfers nothing.
-            with Guard(self._name, "read", file_id):
-                self._open_data(file, start, stop).close()
-            return b""
         with Guard(self._name, "read", file_id), self._open_data(file, start, stop) as stream:
-            return read_exactly(stream, stop - start, file_id)
+            # Even an empty range of damaged data is an error, but it transfers nothing.
+            return read_exactly(stream, stop - start, file_id) if start < stop else b""
 
     def open(self, file_id: str) -> BinaryIO:
         """A file as a buffered, seekable stream that reads from the storage as it is read.
@@ -374,8 +370,12 @@ class FileStore:
     def _get(self, file_id: str, operation: str) -> FileObject:
         self._check_open(operation)
         ids.check_id(file_id, operation)
-        with Guard(self._name, operation, file_id):
+        # Not as a context manager, which would take a tenth of the time of a local read.
+        try:
             file = self._metadata.read(file_id)
+        except Exception as error:
+            Guard(self._name, operation, file_id).translate(error)
+            raise
         if has_expired(file, self._clock()):
             why = f"cannot {operation} {file_id}: it expired"
             raise FileNotFound(why, operation=operation, file_id=file_id, backend=self._name)
