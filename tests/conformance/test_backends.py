@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from holdall import FileStore
 from holdall.conformance import StoreConformance, Target
 
 
@@ -32,3 +33,35 @@ class TestMemory(StoreConformance):
     def holdall_target(self):
         """A name of this process."""
         return Target("memory://conformance")
+
+
+class _Caching(FileStore):
+    """Keeps caching when the suite turns it off."""
+
+    @property
+    def remember(self):
+        return FileStore.remember.fget(self)
+
+    @remember.setter
+    def remember(self, most):
+        pass
+
+
+class _Applications(Target):
+    """Stores cache metadata, as applications have them."""
+
+    opens_by_url = True
+
+    def open(self, url):
+        store = super().open(url)
+        store.__class__ = _Caching
+        return store
+
+
+class TestLocalAsApplicationsUseIt(StoreConformance):
+    """No promise depends on turning the cache off, which the suite does in order to test the backend."""
+
+    @pytest.fixture
+    def holdall_target(self, tmp_path):
+        """A directory for each check."""
+        return _Applications(tmp_path)
