@@ -96,7 +96,7 @@ class Metadata:
     def _known(self, file_ids: Sequence[str], fresh: Mapping[str, FileObject]) -> list[FileObject | None]:
         if not self._exact:
             return list(map(fresh.get, file_ids))
-        # Tested here as well as in `copied`: in a long listing, a call for each file takes longer than everything else.
+        # Tested here as well as in `copied`: in a long listing, a call for each file dominates.
         known = [f if f is None or f.metadata is None else copied(f) for f in map(self._files.get, file_ids)]
         if fresh:
             return [fresh.get(i) or file for i, file in zip(file_ids, known, strict=True)]
@@ -146,7 +146,7 @@ class Metadata:
                 continue  # belongs to another store in the same storage
             found.append(file)
             if len(raw) <= _LARGEST_REMEMBERED_BYTES:
-                small[file_id] = copied(file)
+                small[file_id] = file if file.metadata is None else copied(file)
         self._remember_all(small)
 
     def _remember_all(self, files: dict[str, FileObject]) -> None:
