@@ -85,6 +85,8 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
         (["memory://?fsycn=1"], "fsycn"),
         (["memory://", "--only", "list.empty", "--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml"),
         (["memory://", "--only", "list.empty", "--json", "/"], "--json: / cannot be a file"),
+        ([__file__], "not a directory"),
+        (["memory://", "--xfails", "/nowhere/known.toml"], "in /nowhere/known.toml: No such file or directory\n"),
     ],
 )
 def test_wrong_use_exits_with_2_and_names_the_mistake(environment, arguments, word):

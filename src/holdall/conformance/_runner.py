@@ -127,8 +127,9 @@ def read_xfails(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file).get("xfails", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {why}") from error
     if not isinstance(table, dict):
         raise InvalidRequest(f"{os.fspath(path)}: [xfails] must be a table of names and reasons")
     for name, reason in table.items():
