@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ import sys
 import pytest
 
 from holdall import registry
+from holdall.backends.local import LocalBackend
 from holdall.cli import _text
 from holdall.errors import InvalidRequest
 
@@ -48,6 +50,19 @@ def test_ls_as_json_is_one_array(run, url, files):
     assert [file.model_dump(mode="json", exclude_none=True) for file in files] == done.json
     assert "二".encode() in done.output
     assert run("-s", url + "-empty", "ls", "--json").text == "[]\n"
+
+
+def test_ls_prints_no_headings_if_the_listing_fails(run, url, files, monkeypatch):
+    """Headings with nothing below them mean an empty store."""
+    monkeypatch.setattr(LocalBackend, "list_ids", _unreadable)
+    done = run("-s", url, "ls")
+
+    assert (done.code, done.text) == (1, "")
+    assert "cannot list" in done.errors
+
+
+def _unreadable(*_bounds):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_ls_selects_and_orders(run, url, files):

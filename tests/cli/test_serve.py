@@ -16,7 +16,7 @@ from holdall import FileStore
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_it_serves_the_sdk_until_it_is_told_to_stop(serve, store, number, code):
-    """The SDK stores a file at the address that is printed; the file is in the store when the server has ended."""
+    """The SDK stores a file at the address that is printed with the store; the file is in the store when the server has ended."""
     process, address, line = serve()
     with openai.OpenAI(base_url=f"{address}/v1", api_key="none") as client:
         file = client.files.create(file=("a.txt", b"hello"), purpose="user_data")
@@ -24,7 +24,7 @@ def test_it_serves_the_sdk_until_it_is_told_to_stop(serve, store, number, code):
 
     assert process.wait(60) == code
     assert store.get_content(file.id) == b"hello"
-    assert "without API keys, to this machine only" in line
+    assert f"from {store.url}, without API keys, to this machine only" in line
 
 
 def test_with_keys_it_lets_in_those_who_have_one(serve):

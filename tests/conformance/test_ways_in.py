@@ -12,7 +12,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 import holdall
-from holdall.conformance import SUITE_VERSION, run
+from holdall import FileStore
+from holdall.backends.memory import MemoryBackend
+from holdall.conformance import SUITE_VERSION, Target, run
 
 BROKEN = '''
 from holdall.backends.memory import MemoryBackend
@@ -83,6 +85,8 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
         (["nonsense://"], "nonsense"),
         ([], "which store"),
         (["memory://?fsycn=1"], "fsycn"),
+        ([__file__], "not a directory"),
+        (["memory://", "--xfails", "/nowhere/known.toml"], "in /nowhere/known.toml: No such file or directory\n"),
         (["memory://", "--only", "list.empty", "--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml"),
         (["memory://", "--only", "list.empty", "--json", "/"], "--json: / cannot be a file"),
     ],
@@ -229,6 +233,40 @@ def test_pytest_on_a_url_that_cannot_be_opened_blames_the_url(pytester, url):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *" + {"n": "nonsense://", "m": "fsycn", "/": "not a directory"}[url[0]] + "*"])
     result.stdout.no_fnmatch_line("*BROKEN*")
+
+
+class _Unreachable(MemoryBackend):
+    """A storage of which nothing can be read: its server is down, or refuses."""
+
+    def list_ids(self, after=None, before=None):
+        raise holdall.StorageUnavailable("the server cannot be reached")
+
+    def read_meta(self, file_id):
+        raise holdall.StorageUnavailable("the server cannot be reached")
+
+
+class _Unlistable(_Unreachable):
+    """Listing fails, reading works."""
+
+    read_meta = MemoryBackend.read_meta
+
+
+class _On(Target):
+    def __init__(self, backend):
+        super().__init__("memory://x")
+        self.backend = backend
+
+    def open(self, url):
+        return FileStore(self.backend())
+
+
+def test_a_storage_that_gives_no_access_is_not_tested():
+    """Its own error, instead of a report that calls every promise broken; one verb that fails is a broken promise."""
+    with pytest.raises(holdall.StorageUnavailable, match="cannot be reached"):
+        run(_On(_Unreachable))
+
+    report = run(_On(_Unlistable), only=["list.empty"])
+    assert [finding.id for finding in report.of("broken")] == ["list.empty"]
 
 
 SUBCLASS = """

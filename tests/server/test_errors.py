@@ -11,7 +11,7 @@ import anyio
 import httpx
 import openai
 import pytest
-from fastapi import HTTPException
+from fastapi import APIRouter, HTTPException
 from starlette.requests import Request
 from tests.fakes import Failing
 from tests.server._serving import begin_upload, serving, until
@@ -177,6 +177,29 @@ def test_a_file_that_is_there_is_never_told_to_be_missing(served):
     for file_id in (made, "file-1", "a%2Fb"):
         answer = httpx.head(f"{served.url}/v1/files/{file_id}")
         assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/files", "/v2/files"])
+def test_a_path_outside_the_api_is_answered_with_where_the_api_is(served, path):
+    """Most often, the `base_url` of a client lacks the prefix."""
+    answer = httpx.post(served.url + path)
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == f"Invalid URL (POST {path}); the API is below /v1"
+    inside = httpx.post(f"{served.url}/v1/nothing").json()["error"]["message"]
+    assert inside == "Invalid URL (POST /v1/nothing)"
+
+
+def test_a_404_of_a_route_beside_the_api_is_its_own():
+    """The application's own routers say what does not exist."""
+    router = APIRouter()
+
+    @router.get("/thing")
+    def thing():
+        raise HTTPException(404)
+
+    with serving(create_app("memory://", routers=[router])) as running:
+        assert httpx.get(f"{running.url}/thing").json()["error"]["message"] == "Not Found"
 
 
 @pytest.mark.parametrize("path", ["/v1/files/", "/v1/uploads/"])

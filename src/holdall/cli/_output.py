@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -111,14 +112,16 @@ def _write_utf8(text: str) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
     """Print rows under headings, one at a time. A negative width, in characters, means a right-aligned column.
 
-    Nothing is ever truncated; on a terminal, the last column is folded if it is too long. Control characters and rich's
-    markup in a cell have no effect.
+    If the first row cannot be read, nothing is printed. Nothing is ever truncated; on a terminal, the last column is
+    folded if it is too long. Control characters and rich's markup in a cell have no effect.
     """
     if to_terminal():
         _print_rich(columns, rows, widths)
         return
-    _print_plain(columns, widths)
-    for row in rows:
+    remaining = iter(rows)
+    # The headings alone say that there is nothing, which is not known if the first row cannot be read.
+    first = list(itertools.islice(remaining, 1))
+    for row in itertools.chain([columns], first, remaining):
         _print_plain(row, widths)
 
 
@@ -129,8 +132,6 @@ def _print_plain(row: Sequence[str], widths: Sequence[int]) -> None:
 
 
 def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
-    import itertools  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -13,6 +13,7 @@ import typer
 from holdall.cli import _errors
 from holdall.cli._app import Debug, app
 from holdall.cli._output import print_line
+from holdall.errors import InvalidRequest, StorageError
 
 if TYPE_CHECKING:
     from holdall.conformance import Finding, Report
@@ -51,7 +52,8 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
     """Test whether a storage keeps every promise.
 
     Works in new locations below URL, touches nothing that exists there, and removes every file it created. The last
-    line is the verdict. Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage, 3 nothing was tested.
+    line is the verdict. Exit codes: 0 conformant, 1 a promise is broken, 2 wrong usage or no access to the storage, 3
+    nothing was tested.
     """
     if list_:
         _print_promises(_split(only), _split(skip), level)
@@ -65,18 +67,22 @@ def conformance(  # noqa: PLR0917 - typer makes an option of each
     from holdall.conformance import run  # noqa: PLC0415
     from holdall.conformance._runner import read_xfails  # noqa: PLC0415
 
-    with _progress() as on_finding:
-        report = run(
-            url,
-            only=_split(only),
-            skip=_split(skip),
-            level=level,
-            xfails=read_xfails(xfails) if xfails else None,
-            seed=seed,
-            max_examples=max_examples,
-            large=large,
-            on_finding=on_finding,
-        )
+    try:
+        with _progress() as on_finding:
+            report = run(
+                url,
+                only=_split(only),
+                skip=_split(skip),
+                level=level,
+                xfails=read_xfails(xfails) if xfails else None,
+                seed=seed,
+                max_examples=max_examples,
+                large=large,
+                on_finding=on_finding,
+            )
+    except StorageError as error:
+        # Its own exit code would say that a promise is broken.
+        raise InvalidRequest(f"nothing was tested: {error}") from error
     # Printed before the files are written, so that a failure to write does not lose the results.
     if json != "-":
         print_report(report)

@@ -113,6 +113,7 @@ def serve(
         from holdall.cli._logs import log_everything  # noqa: PLC0415
         from holdall.cli._service import Service  # noqa: PLC0415
         from holdall.server import Keys  # noqa: PLC0415
+        from holdall.url import StoreURL  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise NotSupported(f"cannot serve: {error.name} is not installed; pip install 'holdall[server]'") from error
     settings: Settings = ctx.obj
@@ -140,7 +141,7 @@ def serve(
     with _errors_logged() if service.as_json else contextlib.nullcontext():
         serving.check_store(service, workers)
         with serving.listening(host, port) as listener:
-            told = f"serving {serving.address(listener)}/v1, {_for_whom(keys)}"
+            told = f"serving {serving.address(listener)}/v1 from {StoreURL.parse(service.url)}, {_for_whom(keys)}"
             if workers > 1:
                 serving.serve_together(service, listener, workers, told)
             elif not serving.serve_alone(service, listener, told):

@@ -10,7 +10,9 @@ import threading
 import time
 import tomllib
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from holdall.backend import Capability
@@ -18,8 +20,9 @@ from holdall.conformance._kit import LARGEST_TRIED_BYTES, Broken, Kit, NotChecke
 from holdall.conformance._registry import LEVELS, Check, all_checks
 from holdall.conformance._report import Finding, Report
 from holdall.conformance._target import Target
-from holdall.errors import FileTooLarge, HoldallError, InvalidRequest, StorageUnavailable
+from holdall.errors import FileTooLarge, HoldallError, InvalidRequest, StorageError, StorageUnavailable
 from holdall.options import nearest
+from holdall.store import FileStore
 from holdall.url import StoreURL
 
 __all__ = ["describe", "read_xfails", "run", "run_check", "select"]
@@ -46,7 +49,8 @@ def run(
     `only` and `skip` name checks or patterns (`crash`, `list.*`); `level` is the highest level to run; `xfails` maps
     checks that are expected to fail to reasons. `on_finding` is called with each finding, its number and the total.
 
-    Raises `InvalidRequest` for an unknown name, and the errors of opening the store.
+    Raises `InvalidRequest` for an unknown name, the errors of opening the store, and the `StorageError` of a storage
+    that can be neither listed nor read.
     """
     if not isinstance(target, Target):
         target = Target(target)
@@ -67,7 +71,8 @@ def run(
 def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, ...]]:
     """The URL without its secrets, the backend's class, and its declared capabilities.
 
-    Opens the store once, so that a wrong URL is reported as an error of the call and not of every check.
+    Uses the store once, so that a wrong URL, or a storage that cannot be reached, is reported as an error of the call
+    and not of every check.
     """
 
     def look() -> tuple[str, str, tuple[str, ...]] | Exception:
@@ -76,6 +81,7 @@ def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, .
             backend = kit.store.backend
             names = tuple(str(flag.name) for flag in Capability if flag in backend.capabilities)
             kind = type(backend)
+            _require_an_answer(kit.store)
         except Exception as error:  # noqa: BLE001 - raised again, on the caller's thread
             return error
         finally:
@@ -94,6 +100,19 @@ def describe(target: Target, settings: Settings) -> tuple[str, str, tuple[str, .
     if isinstance(seen, Exception):
         raise seen
     return seen
+
+
+def _require_an_answer(store: FileStore) -> None:
+    for ask in (partial(store.get, f"file-{uuid.uuid4().hex}"), partial(store.list, limit=1)):
+        try:
+            ask()
+        except StorageError as error:
+            refused = error
+        except Exception:  # noqa: BLE001 - a fault of the backend, for the checks to find
+            return
+        else:
+            return
+    raise refused
 
 
 def select(*, only: Sequence[str] = (), skip: Sequence[str] = (), level: str = LEVELS[-1]) -> list[Check]:
@@ -127,8 +146,9 @@ def read_xfails(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file).get("xfails", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {why}") from error
     if not isinstance(table, dict):
         raise InvalidRequest(f"{os.fspath(path)}: [xfails] must be a table of names and reasons")
     for name, reason in table.items():

@@ -18,7 +18,7 @@ import holdall
 from holdall.aio import AsyncFileStore
 from holdall.server._access import authenticator, visitor
 from holdall.server._access_log import AccessLog
-from holdall.server._errors import APIError, respond
+from holdall.server._errors import APIError, invalid_url, respond
 from holdall.server._exchange import InProgress, Observer, Watch
 from holdall.server._keys import Keys
 from holdall.server._quota import Quota
@@ -118,7 +118,7 @@ def create_app(
         app.include_router(router)
     app.include_router(_health(stores))
     for kind in (APIError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _respond)
+        app.add_exception_handler(kind, _responder(prefix))
     return app
 
 
@@ -130,8 +130,15 @@ async def _alone(task: Background, stores: Stores) -> None:
         _log.exception("a task in the background has ended: %r", task)
 
 
-async def _respond(request: Request, error: Exception) -> Response:
-    return respond(request, error)
+def _responder(prefix: str) -> Callable[[Request, Exception], Coroutine[Any, Any, Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        # No route has this path; a 404 of a route of the caller's own is left as it is.
+        if isinstance(error, HTTPException) and error.status_code == 404 and "endpoint" not in request.scope:
+            below = request.url.path.startswith(f"{prefix}/")
+            error = invalid_url(request, "" if below else f"; the API is below {prefix}")
+        return respond(request, error)
+
+    return answer
 
 
 def _health(stores: Stores) -> APIRouter:

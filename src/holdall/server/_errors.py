@@ -29,7 +29,7 @@ from holdall.errors import (
 )
 from holdall.server._quota import QuotaExceeded
 
-__all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "not_found", "respond"]
+__all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "invalid_url", "not_found", "respond"]
 
 _log = logging.getLogger("holdall.server")
 
@@ -77,8 +77,16 @@ def respond(request: Request, error: Exception) -> Response:
 
 def not_found(what: str, given: str, param: str) -> APIError:
     """The error for an id that is malformed or does not exist; clients cannot tell the two apart."""
-    shown = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "…"
-    return APIError(404, f"No such {what} object: {shown}", param=param)
+    return APIError(404, f"No such {what} object: {_shown(given)}", param=param)
+
+
+def invalid_url(request: Request, hint: str = "") -> APIError:
+    """The error for a path that does not exist."""
+    return APIError(404, f"Invalid URL ({request.method} {_shown(request.url.path)}){hint}")
+
+
+def _shown(given: str) -> str:
+    return given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "…"
 
 
 def _trace(error: Exception) -> Exception | None:

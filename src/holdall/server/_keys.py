@@ -137,7 +137,8 @@ def _from_file(path: str) -> _Entries:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"cannot read the file of keys {path}: {error}") from error
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InvalidRequest(f"cannot read the file of keys {path}: {why}; 'holdall key' writes one") from error
     entries = []
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()

@@ -104,7 +104,8 @@ def _expiry(fields: dict[str, str], purpose: FilePurpose) -> int | None:
     except ValidationError:
         raise APIError(
             400,
-            "Invalid expires_after: expires_after[anchor] is 'created_at', expires_after[seconds] 3600 to 2592000.",
+            "Invalid expires_after: expires_after[anchor] must be 'created_at', and expires_after[seconds] "
+            "from 3600 to 2592000.",
             param="expires_after",
             code="invalid_value",
         ) from None

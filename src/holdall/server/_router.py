@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from holdall.aio import AsyncFileStore
 from holdall.errors import InvalidRequest
 from holdall.server._content import content_response
-from holdall.server._errors import APIError, not_found
+from holdall.server._errors import APIError, invalid_url, not_found
 from holdall.server._models import INPUT_PURPOSES, Deleted, Envelope, File, FileList, file_body, page_body
 from holdall.server._multipart import described_form
 from holdall.server._places import Places
@@ -148,7 +148,7 @@ async def download_file(request: Request, file_id: str) -> Response:
 
 async def no_url(request: Request) -> Response:
     """The path of a collection with a trailing slash, which is a different path."""
-    raise APIError(404, f"Invalid URL ({request.method} {request.url.path})")
+    raise invalid_url(request)
 
 
 async def no_file(file_id: str) -> Response:
