@@ -37,7 +37,7 @@ class Guard:
             self.translate(error)
 
     def translate(self, error: Exception) -> None:
-        """Complete one of holdall's own errors, for the caller to raise again; for any other, raise a `StorageError`."""
+        """Complete one of holdall's own errors, for the caller to raise again; for others, raise a `StorageError`."""
         if isinstance(error, HoldallError):
             error.operation = error.operation or self._operation
             error.file_id = error.file_id or self._file_id
