@@ -344,6 +344,7 @@ class FileStore:
             self._backend.close()
 
     def __enter__(self) -> Self:
+        self._check_open("enter")
         return self
 
     def __exit__(
@@ -356,11 +357,8 @@ class FileStore:
 
     def _check_open(self, operation: str) -> None:
         if self._closed:
-            raise InvalidRequest(
-                f"cannot {attempted(operation)}: this store was closed; open it again",
-                operation=operation,
-                backend=self._name,
-            )
+            why = f"cannot {attempted(operation)}: this store was closed; open it again"
+            raise InvalidRequest(why, operation=operation, backend=self._name)
 
     def _limit(self, max_bytes: int | None) -> int:
         limit = self._max_bytes if max_bytes is None else arguments.limit(max_bytes)
