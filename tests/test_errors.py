@@ -21,7 +21,7 @@ from holdall.errors import (
     storage_error,
 )
 
-KINDS = [getattr(errors, name) for name in errors.__all__ if name != "storage_error"]
+KINDS = [getattr(errors, name) for name in errors.__all__ if name not in {"attempted", "storage_error"}]
 
 BASES = {
     "AccessDenied": {StorageError, OSError},

@@ -70,3 +70,33 @@ def test_an_interrupt_in_a_backend_passes_unchanged(store, kind):
     store.backend.failures["read_meta"] = kind()
     with pytest.raises(kind):
         store.get("file-a")
+
+
+@pytest.mark.parametrize(
+    ("operation", "words", "call"),
+    [
+        ("local_path", "give a local path of", lambda store, file_id: store.local_path(file_id)),
+        ("signed_url", "sign a URL of", lambda store, file_id: store.signed_url(file_id, 60)),
+    ],
+)
+def test_an_operation_whose_name_is_no_verb_is_told_in_words(store, monkeypatch, operation, words, call):
+    """In every message that begins with "cannot"; `operation` remains the name of the method."""
+
+    def told(file_id):
+        with pytest.raises(HoldallError) as caught:
+            call(store, file_id)
+        assert caught.value.operation == operation
+        return str(caught.value)
+
+    file = store.create("a", b"", purpose="batch")
+    for cause in (PermissionError(13, "Permission denied"), RuntimeError()):
+        monkeypatch.setitem(store.backend.failures, "read_meta", cause)
+        assert told(file.id).startswith(f"cannot {words} {file.id} on Failing: ")
+    store.backend.failures.clear()
+    assert told("x").startswith(f"cannot {words} 'x': ")
+    store._clock = fakes.Clock(2e9)
+    expired = store.create("a", b"", purpose="batch", expires_after=1)
+    store._clock.now += 10**9
+    assert told(expired.id) == f"cannot {words} {expired.id}: it expired"
+    store.close()
+    assert told(file.id).startswith(f"cannot {words} a file: this store was closed")

@@ -85,6 +85,21 @@ def test_a_wrong_keyword_is_refused_like_a_wrong_option():
     assert refused("fake://", retries=[1]).startswith("option 'retries' of fake:// cannot be [1]: ")
 
 
+_ITSELF = [None]
+_ITSELF[0] = _ITSELF
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff", bytearray(b"\xff"), [b"\xff"], 10**5000, _ITSELF], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize("name", ["max_bytes", "fsync", "nonsense"])
+def test_a_value_that_has_no_text_is_refused(tmp_path, name, value):
+    """The error names the option; nothing is opened."""
+    message = refused(tmp_path / "new", **{name: value})
+    assert message.startswith(f"option {name!r} of file:// cannot be a {type(value).__name__} that no URL can express")
+    assert not (tmp_path / "new").exists()
+
+
 def test_options_of_a_backend_that_would_be_shown_or_hide_the_stores_are_refused():
     """A plugin learns of its mistake at the first use, not when a log holds its users' secrets."""
     assert "the option 'pin' of careless:// is a secret" in refused("careless://", PluginLoadError)

@@ -308,6 +308,7 @@ def test_use_after_close_is_refused(store):
         store.list,
         lambda: iter(store),
         lambda: next(walk),
+        store.__enter__,
         store.sweep,
         store.verify,
     ):

@@ -177,6 +177,25 @@ def test_a_listing_that_fails_ends_a_verify(store, backend, file):
     assert caught.value.operation == "verify"
 
 
+def test_leftovers_that_cannot_be_read_do_not_cost_the_report(store, backend, file, monkeypatch):
+    """Files, damage and the other leftovers are reported; so is what could not be read, and the store is not `ok`."""
+    change(backend, file, data=b"")
+
+    def failing():
+        yield backend.litter[1]
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(backend, "debris", failing)
+    report = store.verify()
+
+    assert [p.kind for p in report.problems] == ["wrong size"]
+    assert [d.name for d in report.leftovers] == ["old"]
+    assert ["Permission denied" in sentence for sentence in report.unread] == [True]
+    assert not report.ok
+    change(backend, file, data=b"content")
+    assert (store.verify().problems, store.verify().ok) == ((), False)
+
+
 def test_sweep_removes_expired_files_and_old_leftovers(store, backend, clock):
     """To the second and no sooner; what may belong to a write in progress stays; a second sweep finds nothing."""
     old = store.create("a", b"a", purpose="batch", expires_after=60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdall.errors import HoldallError, StorageError, storage_error
+from holdall.errors import HoldallError, StorageError, attempted, storage_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,9 +46,9 @@ class Guard:
         context = {"file_id": self._file_id, "backend": self._backend}
         if isinstance(error, OSError):
             raise storage_error(error, self._operation, **context) from error
-        subject = f"{self._operation} {self._file_id or ''}".strip()
+        what = attempted(self._operation, self._file_id)
         raise StorageError(
-            f"cannot {subject} on {self._backend}: {type(error).__name__} in the backend",
+            f"cannot {what} on {self._backend}: {type(error).__name__} in the backend",
             operation=self._operation,
             **context,
         ) from error

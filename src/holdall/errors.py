@@ -43,6 +43,7 @@ __all__ = [
     "StorageFull",
     "StorageUnavailable",
     "UnknownScheme",
+    "attempted",
     "storage_error",
 ]
 
@@ -144,6 +145,17 @@ class NotSupported(HoldallError):
     """The backend does not declare the capability this operation needs."""
 
 
+# Operations whose names are not verbs.
+_IN_WORDS = {"local_path": "give a local path", "signed_url": "sign a URL"}
+
+
+def attempted(operation: str, subject: str | None = None) -> str:
+    """What was attempted, on what, in the words that follow "cannot" in a message."""
+    if operation in _IN_WORDS:
+        return f"{_IN_WORDS[operation]} of {subject or 'a file'}"
+    return f"{operation} {subject}" if subject else operation
+
+
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # EFBIG: the file-size limit of the process (setrlimit(2)) or of the file system.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -189,11 +201,10 @@ def storage_error(
     `operation` is a verb ("create", "read"), `where` a path or key to show if there is no `file_id`.
     """
     kind, advice = _classify(cause)
-    subject = " ".join(part for part in (operation, file_id or where) if part)
     reason = cause.strerror or str(cause) or type(cause).__name__
     place = f" on {backend}" if backend else ""
     error = kind(
-        f"cannot {subject}{place}: {reason}" + (f"; {advice}" if advice else ""),
+        f"cannot {attempted(operation, file_id or where)}{place}: {reason}" + (f"; {advice}" if advice else ""),
         operation=operation,
         file_id=file_id,
         backend=backend,

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from holdall.errors import InvalidFileId
+from holdall.errors import InvalidFileId, attempted
 
 __all__ = [
     "DEFAULT_MINTER",
@@ -80,7 +80,7 @@ def check_id(file_id: object, operation: str) -> str:
         why = "the 32 hexadecimal digits of a file id are in lower case"
     else:
         why = "a file id is 'file-' followed by 1 to 128 of the characters A-Z a-z 0-9 _ -"
-    raise InvalidFileId(f"cannot {operation} {shown}: {why}", operation=operation)
+    raise InvalidFileId(f"cannot {attempted(operation, shown)}: {why}", operation=operation)
 
 
 def has_minted_form(file_id: str) -> bool:

@@ -11,7 +11,7 @@ import pydantic_core
 
 from holdall import registry
 from holdall._guard import Guard
-from holdall.errors import HoldallError
+from holdall.errors import HoldallError, InvalidStoreURL
 from holdall.options import split_options
 from holdall.store import FileStore
 from holdall.url import StoreURL
@@ -44,12 +44,12 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     parsed = url if isinstance(url, StoreURL) else default_url() if url is None else StoreURL.parse(url)
     backend_class = registry.load(parsed.scheme)
     given = {name: value for name, value in {**parsed.query, **options}.items() if value is not None}
-    parsed = parsed.with_options({name: as_text(value) for name, value in options.items()})
+    parsed = _with_options(parsed, options)
     try:
         store_options, backend_options = split_options(parsed.scheme, given, backend_class.options_for(parsed))
         # The validated values, not those passed in: a number of seconds becomes the time span it was parsed to.
         read = dict(store_options) | dict(backend_options)
-        parsed = parsed.with_options({n: as_text(read[n]) for n, v in options.items() if not isinstance(v, str | None)})
+        parsed = _with_options(parsed, {n: read[n] for n, v in options.items() if not isinstance(v, str | None)})
         with Guard(str(parsed), "open"):
             backend = backend_class.from_url(parsed, backend_options)
     except HoldallError as error:
@@ -59,8 +59,21 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     return FileStore(backend, url=parsed, max_bytes=int(store_options.max_bytes))
 
 
+def _with_options(url: StoreURL, options: dict[str, Any]) -> StoreURL:
+    text = {}
+    for name, value in options.items():
+        try:
+            text[name] = as_text(value)
+        except ValueError:
+            raise InvalidStoreURL(
+                f"option {name!r} of {url.scheme}:// cannot be a {type(value).__name__} that no URL can express: "
+                "give text, a number, or true or false"
+            ) from None
+    return url.with_options(text)
+
+
 def as_text(value: Any) -> str | None:
-    """An option's value as text for a URL, such that parsing it gives the same value."""
+    """An option's value as text for a URL, such that parsing it gives the same value. `ValueError` if there is none."""
     secret = getattr(value, "get_secret_value", None)
     plain = secret() if secret else pydantic_core.to_jsonable_python(value, fallback=str)
     if plain is None:

@@ -20,7 +20,7 @@ from holdall._reader import RangeReader, open_range, read_exactly
 from holdall._sources import chunks, size_hint
 from holdall._upload import Upload, too_large
 from holdall.backend import Capability
-from holdall.errors import CorruptMetadata, FileNotFound, InvalidRequest
+from holdall.errors import CorruptMetadata, FileNotFound, InvalidRequest, attempted
 from holdall.model import FileObject, FilePage, FilePurpose, has_expired
 from holdall.options import DEFAULT_MAX_BYTES
 from holdall.upkeep import DEFAULT_GRACE_SECONDS, SweepReport, VerifyReport, sweep_store, verify_store
@@ -344,6 +344,7 @@ class FileStore:
             self._backend.close()
 
     def __enter__(self) -> Self:
+        self._check_open("enter")
         return self
 
     def __exit__(
@@ -356,11 +357,8 @@ class FileStore:
 
     def _check_open(self, operation: str) -> None:
         if self._closed:
-            raise InvalidRequest(
-                f"cannot {operation}: this store was closed; open it again",
-                operation=operation,
-                backend=self._name,
-            )
+            why = f"cannot {attempted(operation)}: this store was closed; open it again"
+            raise InvalidRequest(why, operation=operation, backend=self._name)
 
     def _limit(self, max_bytes: int | None) -> int:
         limit = self._max_bytes if max_bytes is None else arguments.limit(max_bytes)
@@ -377,7 +375,7 @@ class FileStore:
             Guard(self._name, operation, file_id).translate(error)
             raise
         if has_expired(file, self._clock()):
-            why = f"cannot {operation} {file_id}: it expired"
+            why = f"cannot {attempted(operation, file_id)}: it expired"
             raise FileNotFound(why, operation=operation, file_id=file_id, backend=self._name)
         return file
 

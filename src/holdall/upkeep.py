@@ -10,7 +10,7 @@ from typing import Literal
 from holdall._guard import Guard
 from holdall._sources import CHUNK_BYTES
 from holdall.backend import Backend, Debris
-from holdall.errors import CorruptMetadata, FileNotFound, HoldallError
+from holdall.errors import CorruptMetadata, FileNotFound, HoldallError, StorageError
 from holdall.model import FileObject, decode_meta, has_expired
 
 __all__ = ["DEFAULT_GRACE_SECONDS", "Problem", "SweepReport", "VerifyReport", "sweep_store", "verify_store"]
@@ -41,11 +41,13 @@ class VerifyReport:
     problems: tuple[Problem, ...]
     leftovers: tuple[Debris, ...]
     """Bytes that belong to no entry. They do not count as damage; `sweep` removes them."""
+    unread: tuple[str, ...] = ()
+    """What could not be examined, each in a sentence for a person; `leftovers` may then lack some."""
 
     @property
     def ok(self) -> bool:
-        """Whether no entry is damaged."""
-        return not self.problems
+        """Whether everything could be examined, and no entry is damaged."""
+        return not (self.problems or self.unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,15 @@ def verify_store(
         if on_file is not None:
             # Outside of the guard, because an error of the caller's function is not a storage error.
             on_file(file_id, read)
-    with guard:
-        leftovers = tuple(_old_debris(backend, now, grace_seconds))
-    return VerifyReport(files, size, tuple(problems), leftovers)
+    leftovers: list[Debris] = []
+    unread: tuple[str, ...] = ()
+    try:
+        with guard:
+            for debris in _old_debris(backend, now, grace_seconds):
+                leftovers.append(debris)  # noqa: PERF402 - keeps those before an error
+    except StorageError as error:
+        unread = (str(error),)
+    return VerifyReport(files, size, tuple(problems), tuple(leftovers), unread)
 
 
 def _verify_entry(backend: Backend, name: str, file_id: str) -> tuple[int | None, Problem | None]:

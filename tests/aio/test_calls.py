@@ -94,6 +94,8 @@ async def test_errors_are_those_of_file_store(url):
             await call(absent)
     with pytest.raises(holdall.InvalidRequest, match="closed"):
         aiter(store)
+    with pytest.raises(holdall.InvalidRequest, match="closed"):
+        await store.__aenter__()
 
 
 async def test_a_failing_storage_raises_its_storage_error():

@@ -124,6 +124,43 @@ attempt(look)
         assert list(store.backend.list_ids()) == [f"file-{'1' * 32}"]
 
 
+@pytest.mark.parametrize("unreadable", [".staging/b.old", ".staging"])
+def test_leftovers_that_may_not_be_read(child, public_directory, unreadable):
+    """`verify` reports all files and the other leftovers, and names what it may not read. `sweep` fails for the same
+    reason, after it has removed the others.
+    """
+    root = f"{public_directory}/root"
+    with holdall.open_store(root) as store:
+        store.create("a", b"a", purpose="batch")
+    for name in (".staging/a.old", ".staging/b.old", ".staging/c.old"):
+        os.mkdir(f"{root}/{name}")
+    for directory, _, files in os.walk(root):
+        for path in (directory, *(f"{directory}/{name}" for name in files)):
+            os.chmod(path, 0o777)
+    os.chmod(f"{root}/{unreadable}", 0)
+    said = child.tell(
+        """
+        import dataclasses
+        drop_privileges()
+        with holdall.open_store(root) as store:
+            say(verified=dataclasses.asdict(store.verify(older_than=0)))
+            try:
+                store.sweep(older_than=0)
+            except holdall.AccessDenied as error:
+                say(denied=str(error))
+            say(left=store.verify(older_than=0).leftovers)
+        """,
+        root=root,
+    )
+    assert (said["verified"]["files"], said["verified"]["problems"]) == (1, [])
+    found = [d["name"] for d in said["verified"]["leftovers"]]
+    assert sorted(found) == ([] if unreadable == ".staging" else [".staging/a.old", ".staging/c.old"])
+    for sentence in (*said["verified"]["unread"], said["denied"]):
+        assert f" {unreadable}: Permission denied" in sentence
+    assert len(said["verified"]["unread"]) == 1
+    assert said["left"] == []
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
 def test_modes(child, root, umask):
     """Directories are 0700 and files 0600, whatever the process's mask is."""

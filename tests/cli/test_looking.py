@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from holdall import registry
+from holdall.backend import Debris
 from holdall.backends.local import LocalBackend
 from holdall.cli import _text
 from holdall.errors import InvalidRequest
@@ -43,13 +44,14 @@ def test_ls_shows_each_file_on_a_line(run, url, files):
         assert re.fullmatch(rf"{file.id} +{size}  {created}  {file.purpose} +{file.filename}", line)
 
 
-def test_ls_as_json_is_one_array(run, url, files):
+def test_ls_as_json_is_one_array(run, url, files, tmp_path):
     """Files as they are in the store, sizes in bytes, letters unescaped; an empty store is an empty array."""
     done = run("-s", url, "ls", "--json")
 
     assert [file.model_dump(mode="json", exclude_none=True) for file in files] == done.json
     assert "二".encode() in done.output
-    assert run("-s", url + "-empty", "ls", "--json").text == "[]\n"
+    (tmp_path / "empty").mkdir()
+    assert run("-s", tmp_path / "empty", "ls", "--json").text == "[]\n"
 
 
 def test_ls_prints_no_headings_if_the_listing_fails(run, url, files, monkeypatch):
@@ -163,6 +165,7 @@ def test_verify_of_a_sound_store(run, url, files):
         "bytes": 1_572_865,
         "problems": [],
         "leftovers": [],
+        "unread": [],
     }
 
 
@@ -180,6 +183,25 @@ def test_verify_reports_each_damage(run, url, files, tmp_path):
     assert wrong == dict(line.split(": ")[:2] for line in done.text.splitlines()[:-1])
     assert wrong == {problem["file_id"]: problem["kind"] for problem in as_json.json["problems"]}
     assert not as_json.json["ok"]
+
+
+def test_verify_tells_what_it_could_not_read(run, url, files, monkeypatch):
+    """The report is printed, with what could not be examined; the store is not called sound: code 1."""
+
+    def debris(self):
+        yield Debris("x", "removed entry", "file-x", 0, 0)
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(LocalBackend, "debris", debris)
+    done = run("-s", url, "verify")
+    as_json = run("-s", url, "verify", "--json")
+
+    assert (done.code, as_json.code, as_json.json["ok"]) == (1, 1, False)
+    leftover, sentence, verdict = done.text.splitlines()
+    assert leftover.startswith("file-x: leftover")
+    assert "Permission denied" in sentence
+    assert [sentence] == as_json.json["unread"]
+    assert verdict == "3 files, 1.5 MiB read, 0 damaged, not everything could be examined"
 
 
 def test_leftovers_are_listed_and_swept(run, url, files, tmp_path):

@@ -233,7 +233,7 @@ def test_metrics_are_of_all_workers_also_of_those_that_have_died(serve, tmp_path
 @pytest.mark.parametrize(
     ("url", "code", "told"),
     [
-        ("memory://", 1, "with 2 workers: each would have files of its own"),
+        ("memory://", 2, "with 2 workers: each would have files of its own"),
         ("nosuch://x", 2, "nosuch"),
         ("file:///proc/self/nowhere", 1, "/proc/self/nowhere"),
     ],

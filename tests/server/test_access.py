@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -13,6 +14,7 @@ import pytest
 from tests.server._serving import serving
 
 from holdall import InvalidRequest
+from holdall.backends.local import LocalBackend
 from holdall.server import Keys, create_app
 from holdall.server._keys import new_key
 
@@ -52,6 +54,23 @@ def test_without_a_key_of_the_list_nobody_gets_in(tmp_path):
             assert _sdk(running, key).files.list().data == []
         assert httpx.get(f"{running.url}/healthz").json() == {"status": "ok"}
         assert httpx.get(f"{running.url}/readyz").json() == {"status": "ok"}
+
+
+def test_a_failure_is_logged_with_its_tenant(tmp_path, monkeypatch, caplog):
+    """On one line, with what failed and why, and without the key."""
+
+    def denied(*args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with serving(create_app(str(tmp_path), keys=Keys(TEXT))) as running:
+        monkeypatch.setattr(LocalBackend, "stage", denied)
+        with pytest.raises(openai.InternalServerError):
+            _sdk(running, "key-of-alice").files.create(file=("a", b"x"), purpose="batch")
+    (line,) = [record for record in caplog.records if record.name == "holdall.server"]
+    assert line.getMessage().startswith("POST '/v1/files' of alice failed: cannot create file-")
+    assert "Read-only file system" in line.getMessage()
+    assert line.exc_info is None
+    assert "key-of-alice" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["local", "memory", "shared memory", "s3"])

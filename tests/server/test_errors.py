@@ -73,6 +73,24 @@ def test_an_error_has_its_status_and_keeps_its_secrets(error, status, caplog):
     assert (answer.headers.get("x-should-retry") == "false") == (status in {501, 507})
 
 
+@pytest.mark.parametrize(
+    ("error", "traceback"),
+    [
+        (holdall.AccessDenied("read-only"), False),
+        (holdall.StorageFull("full"), False),
+        (holdall.StorageUnavailable("away"), False),
+        (holdall.StorageError("a bug in the backend"), True),
+        (RuntimeError("a bug here"), True),
+    ],
+)
+def test_only_the_unexpected_is_logged_with_a_traceback(error, traceback, caplog):
+    """What every upload would repeat while a disk is full or read-only is one line."""
+    _told(error)
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET '/x' failed: {error}"
+    assert bool(record.exc_info) == traceback
+
+
 def test_what_an_applications_own_code_raises_is_told_as_it_says():
     """The detail of an HTTPException is its author's text, of whatever status; its headers are kept."""
     answer, told = _told(HTTPException(403, "not yours", headers={"X-Why": "because"}))

@@ -47,6 +47,16 @@ class StrictFileSystem(MemoryFileSystem):
         super().__init__()
 
 
+class DemandingFileSystem(FakeFileSystem):
+    """Needs an argument; its base's are optional."""
+
+    protocol = "demanding"
+
+    def __init__(self, instance, **more):
+        super().__init__(**more)
+        self.given["instance"] = instance
+
+
 class HostFileSystem(MemoryFileSystem):
     """Is addressed by a host."""
 
@@ -57,13 +67,16 @@ class HostFileSystem(MemoryFileSystem):
         self.given = {"host": host, "port": port, "username": username, "password": password}
 
 
+_MINE = (FakeFileSystem, StrictFileSystem, DemandingFileSystem, HostFileSystem)
+
+
 @pytest.fixture(autouse=True)
 def _protocols():
-    """The three filesystems of this page are registered as their protocols."""
-    for cls in (FakeFileSystem, StrictFileSystem, HostFileSystem):
+    """The filesystems of this page are registered as their protocols."""
+    for cls in _MINE:
         fsspec.register_implementation(cls.protocol, cls, clobber=True)
     yield
-    for cls in (FakeFileSystem, StrictFileSystem, HostFileSystem):
+    for cls in _MINE:
         del sys.modules["fsspec.registry"]._registry[cls.protocol]
 
 
@@ -135,6 +148,7 @@ def test_an_unknown_protocol_names_the_nearest():
     [
         ("fsspec://x", "write fsspec+PROTOCOL://"),
         ("fsspec+simplecache://x", "caches what it has read"),
+        *((f"fsspec+{name}://x", "use the protocol of that one") for name in ("dir", "reference", "zip")),
         ("fsspec+file://host/x", "did you mean fsspec+file:///host/x"),
         ("fsspec+file://", "names no directory"),
         ("fsspec+memory://", "names no place"),
@@ -206,6 +220,14 @@ def test_an_argument_that_only_the_client_knows_is_reached_by_its_prefix():
     """What a constructor hands on as keyword arguments has no names to check."""
     assert given("fsspec+fake://x?opt.anything=2")["anything"] == 2
     assert given("fsspec+fake://x?opt.number=9")["number"] == 9
+
+
+def test_an_argument_that_the_constructor_demands_is_an_option_that_must_be_given():
+    """Without it, the error names it and says how to pass it."""
+    why = "fsspec+demanding:// needs the option 'instance'; add ?instance=… to the URL"
+    assert refused("fsspec+demanding://x?number=4") == why
+    assert given("fsspec+demanding://x?instance=one&number=4")["instance"] == "one"
+    assert given("fsspec+demanding://x", instance="one")["instance"] == "one"
 
 
 def test_secrets_are_hidden_under_the_prefix_as_well():

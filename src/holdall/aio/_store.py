@@ -219,6 +219,7 @@ class AsyncFileStore:
         await self._threads.run(self._store.close, certain=True)
 
     async def __aenter__(self) -> Self:
+        self._store.__enter__()
         return self
 
     async def __aexit__(

@@ -17,7 +17,7 @@ import anyio
 from holdall.backend import Capability
 from holdall.cli._service import Service, run
 from holdall.cli._workers import Workers
-from holdall.errors import NotSupported, StorageError
+from holdall.errors import InvalidRequest, StorageError
 from holdall.opening import open_store
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ _log = logging.getLogger("holdall.server")
 def check_store(service: Service, workers: int) -> None:
     """Open the store once, so that a problem is reported once, and before clients can connect.
 
-    Raises `NotSupported` if each process would have a separate store.
+    Raises `InvalidRequest` if each process would have a separate store.
     """
     with open_store(service.url) as store:
         if workers > 1 and Capability.SHARED not in store.capabilities:
-            raise NotSupported(f"cannot serve {store.url} with {workers} workers: each would have files of its own")
+            raise InvalidRequest(f"cannot serve {store.url} with {workers} workers: each would have files of its own")
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -34,9 +34,9 @@ def verify(
 ) -> None:
     """Read every file and report damaged ones.
 
-    Compares each file with its recorded size and SHA-256, and changes nothing. Exits with 1 if a file is damaged. Also
-    lists leftovers of interrupted writes, which do not count as damage; `sweep` removes them. With --json: an object
-    with ok, files, bytes, problems and leftovers.
+    Compares each file with its recorded size and SHA-256, and changes nothing. Exits with 1 if a file is damaged, or if
+    something could not be examined. Also lists leftovers of interrupted writes, which do not count as damage; `sweep`
+    removes them. With --json: an object with ok, files, bytes, problems, leftovers and unread.
     """
     grace = parse_duration("--older-than", older_than)
     with open_files(ctx, store) as files, progress("verify") as advance:
@@ -47,7 +47,11 @@ def verify(
         for problem in report.problems:
             print_line(f"{problem.file_id}: {problem.kind}: {problem.detail}")
         _print_leftovers(report.leftovers)
+        for sentence in report.unread:
+            print_line(sentence)
         verdict = "no problem" if report.ok else f"{len(report.problems)} damaged"
+        if report.unread:
+            verdict += ", not everything could be examined"
         print_line(f"{_count(report.files, 'file')}, {human_size(report.bytes)} read, {verdict}")
     if not report.ok:
         raise typer.Exit(_errors.FAILED)
@@ -69,7 +73,8 @@ def sweep(
     With --json: an object with expired, leftovers and dry_run.
     """
     grace = parse_duration("--older-than", older_than)
-    with open_files(ctx, store) as files:
+    # Of the tenants of a server, some may not have a directory yet.
+    with open_files(ctx, store, create=True) as files:
         report = files.sweep(older_than=grace, dry_run=dry_run)
     if json:
         print_json(dataclasses.asdict(report))

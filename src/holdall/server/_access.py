@@ -10,12 +10,9 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from holdall.server._errors import APIError
-from holdall.server._keys import Keys
+from holdall.server._keys import TENANT, Keys
 
-__all__ = ["TENANT", "authenticator", "visitor"]
-
-TENANT = "holdall.tenant"
-"""The key in a request's scope that contains the name of its tenant."""
+__all__ = ["authenticator", "visitor"]
 
 _bearer = HTTPBearer(auto_error=False, description="An API key.")
 

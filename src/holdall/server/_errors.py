@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from holdall.errors import (
+    AccessDenied,
     FileNotFound,
     FileTooLarge,
     HoldallError,
@@ -27,6 +28,7 @@ from holdall.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from holdall.server._keys import TENANT
 from holdall.server._quota import QuotaExceeded
 
 __all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "invalid_url", "not_found", "respond"]
@@ -67,11 +69,15 @@ def error_response(error: APIError) -> Response:
 
 
 def respond(request: Request, error: Exception) -> Response:
-    """The response to any exception. Errors that the client cannot have caused are logged, with a traceback."""
+    """The response to any exception. Errors that the client cannot have caused are logged, the unexpected ones with a
+    traceback.
+    """
     told = _translated(error, str(request.path_params.get("file_id", "")))
     if told.status >= 500:
+        tenant = request.scope.get(TENANT)
+        whose = "" if tenant is None else f" of {tenant}"
         # The path is the client's text: %r escapes line breaks, so that it stays on one line of the log.
-        _log.error("%s %r failed: %s", request.method, request.url.path, error, exc_info=_trace(error))
+        _log.error("%s %r%s failed: %s", request.method, request.url.path, whose, error, exc_info=_trace(error))
     return error_response(told)
 
 
@@ -90,8 +96,8 @@ def _shown(given: str) -> str:
 
 
 def _trace(error: Exception) -> Exception | None:
-    # For a full disk or an unreachable storage, the message suffices; a traceback is for errors in the program.
-    return None if isinstance(error, (APIError, StorageFull, StorageUnavailable)) else error
+    # For a full, read-only or unreachable storage, the message suffices; a traceback is for errors in the program.
+    return None if isinstance(error, (APIError, AccessDenied, StorageFull, StorageUnavailable)) else error
 
 
 def _translated(error: Exception, file_id: str) -> APIError:

@@ -11,8 +11,8 @@ import anyio
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.server._access import TENANT
 from holdall.server._errors import RETRY_AFTER_SECONDS, APIError, error_response, respond
+from holdall.server._keys import TENANT
 from holdall.server._request_id import HEADER, current_request_id, request_id_of
 
 __all__ = ["Exchange", "InProgress", "Observer", "Watch"]

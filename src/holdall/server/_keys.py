@@ -18,10 +18,12 @@ from collections.abc import Iterable
 from holdall.errors import InvalidRequest
 from holdall.ids import PREFIX
 
-__all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "Keys", "add_line", "check_tenant", "new_key"]
+__all__ = ["KEYS_FILE_VARIABLE", "KEYS_VARIABLE", "TENANT", "Keys", "add_line", "check_tenant", "new_key"]
 
 KEYS_VARIABLE = "HOLDALL_API_KEYS"
 KEYS_FILE_VARIABLE = "HOLDALL_API_KEYS_FILE"
+TENANT = "holdall.tenant"
+"""The key in a request's scope that contains the name of its tenant."""
 
 # Safe as the name of a directory, in a key line, and as a prefix of `holdall.wrappers.Prefixed`; lower case only, for
 # case-insensitive storages.

@@ -17,6 +17,7 @@ from holdall.model import FileObject, FilePurpose
 from holdall.server._errors import APIError
 from holdall.server._models import INPUT_PURPOSES
 from holdall.server._multipart import FormData, Part
+from holdall.server._places import inside
 
 __all__ = ["ExpiresAfter", "check_length", "expiry_of", "gathered", "purpose_of", "receive_file", "too_large"]
 
@@ -142,6 +143,10 @@ class _Incoming:
     def __init__(self, store: AsyncFileStore, part: Part, stack: contextlib.AsyncExitStack) -> None:
         if not part.filename:
             raise APIError(400, "The file has no filename.", param="file")
+        most = inside(store).backend.limits.max_filename_chars
+        if len(part.filename) > most:
+            # The store would refuse it, too, but only the form knows which of its fields has the name.
+            raise APIError(400, f"The filename has more than {most} characters.", param="file", code="invalid_value")
         self._store = store
         self._filename = part.filename
         self._content_type = part.content_type if part.content_type and _MEDIA_TYPE(part.content_type) else None

@@ -119,10 +119,14 @@ def _arguments(cls: type[AbstractFileSystem]) -> tuple[dict[str, inspect.Paramet
         _collect(_resolve(target), found)
     for name in more:
         found.setdefault(name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None))
+    # The class that a parameter without a default marks itself with is callable, too. Only the class's own constructor
+    # can demand an argument: it may give those of its bases itself.
+    demanded = {p.name for p in inspect.signature(cls.__init__).parameters.values() if p.default is p.empty}
     usable = {
         name: parameter
         for name, parameter in found.items()
-        if not (name in _NOT_OPTIONS | _ADDRESS | _CONNECTS or name.startswith("_") or callable(parameter.default))
+        if not (name in _NOT_OPTIONS | _ADDRESS | _CONNECTS or name.startswith("_"))
+        and (name in demanded or not callable(parameter.default))
     }
     return usable, is_open
 

@@ -65,6 +65,9 @@ _SERVER_VARIABLES = {
 }
 _UNKNOWN = Capability.RANGED_READS | Capability.PORTABLE_LAYOUT
 
+# Arguments for the filesystem, or the file on one, that a class wraps; neither can be written in a URL.
+_INNER = frozenset({"fs", "fo"})
+
 Commit = Literal["put", "move"]
 
 
@@ -106,6 +109,11 @@ def protocol_of(url: StoreURL) -> Protocol:
             f"{url.scheme}:// caches what it has read, although others may change it; use the protocol below it"
         )
     parameters = inspect.signature(cls.__init__).parameters
+    if parameters.keys() & _INNER:
+        raise InvalidStoreURL(
+            f"{url.scheme}:// shows what another filesystem holds, and cannot be told which; "
+            "use the protocol of that one, as in fsspec+file:///path"
+        )
     address: Literal["host", "base_url", "path"] = (
         "host" if "host" in parameters else "base_url" if "base_url" in parameters else "path"
     )

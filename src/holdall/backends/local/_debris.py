@@ -21,6 +21,7 @@ from holdall.backends.local._files import (
     open_in_entry,
 )
 from holdall.backends.local._staging import STAGING, move, new_name
+from holdall.errors import storage_error
 
 __all__ = ["discard", "find"]
 
@@ -29,28 +30,16 @@ _KINDS = {_UNFINISHED: "unfinished write", ".old": "removed entry"}
 
 
 def find(root_fd: int) -> Iterator[Debris]:
-    """All leftovers. A running write holds a lock on its data and is not reported."""
-    try:
-        staging_fd = open_directory(STAGING, root_fd)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno not in NOT_A_DIRECTORY:
-            raise
-        # A file or link in place of the staging directory makes every write fail.
-        yield from _describe(STAGING, "", "stray file", None, root_fd)
-    else:
-        try:
-            for name in os.listdir(staging_fd):
-                file_id, _, suffix = name.partition(".")
-                kind = _KINDS.get(suffix[-4:], "stray file")
-                if not (name.endswith(_UNFINISHED) and _is_live(name, staging_fd)):
-                    yield from _describe(
-                        name, f"{STAGING}/", kind, file_id if ids.is_valid(file_id) else None, staging_fd
-                    )
-        finally:
-            os.close(staging_fd)
+    """All leftovers. A running write holds a lock on its data and is not reported.
+
+    If some cannot be read, all others are yielded before a `StorageError` names these.
+    """
+    unread: dict[str, OSError] = {}
+    yield from _in_staging(root_fd, unread)
     yield from _without_metadata(root_fd)
+    if unread:
+        cause = next(iter(unread.values()))
+        raise storage_error(cause, "look for leftovers in", where=", ".join(unread)) from cause
 
 
 def discard(debris: Debris, root_fd: int) -> None:
@@ -70,6 +59,33 @@ def discard(debris: Debris, root_fd: int) -> None:
             _discard_unfinished(name, staging_fd)
         else:
             erase(name, staging_fd)
+    finally:
+        os.close(staging_fd)
+
+
+def _in_staging(root_fd: int, unread: dict[str, OSError]) -> Iterator[Debris]:
+    """The leftovers in the staging directory. Adds to `unread` what cannot be read, with the error."""
+    try:
+        staging_fd = open_directory(STAGING, root_fd)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno in NOT_A_DIRECTORY:
+            # A file or link in place of the staging directory makes every write fail.
+            yield from _describe(STAGING, "", "stray file", None, root_fd)
+        else:
+            unread[STAGING] = error
+        return
+    try:
+        for name in os.listdir(staging_fd):
+            if name.endswith(_UNFINISHED) and _is_live(name, staging_fd):
+                continue
+            file_id, _, suffix = name.partition(".")
+            kind = _KINDS.get(suffix[-4:], "stray file")
+            try:
+                yield from _describe(name, f"{STAGING}/", kind, file_id if ids.is_valid(file_id) else None, staging_fd)
+            except OSError as error:
+                unread[f"{STAGING}/{name}"] = error
     finally:
         os.close(staging_fd)
 
