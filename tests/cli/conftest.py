@@ -38,7 +38,6 @@ def url(tmp_path, monkeypatch):
     """The URL of an empty store; no other store is configured."""
     monkeypatch.delenv("HOLDALL_STORE", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "store").mkdir(mode=0o700)
     return (tmp_path / "store").as_uri()
 
 

@@ -128,7 +128,7 @@ def test_an_empty_url_is_an_error(run):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["-s", "file:///?fsycn=false", "ls"], ["'fsycn'", "'fsync'"]),
+        (["-s", "file:///nowhere?fsycn=false", "ls"], ["'fsycn'", "'fsync'"]),
         (["-s", "s3x://b", "ls"], ["s3x://", "installed: ", "file", "memory"]),
         (["ls", "--limit", "0"], ["limit"]),
         (["ls", "--after", "x"], ["not a file id"]),
@@ -155,23 +155,6 @@ def test_wrong_usage_is_one_sentence_and_code_2(run, url, arguments, named):
     assert done.errors.count("\n") == 1
     for name in named:
         assert name in done.errors
-
-
-@pytest.mark.parametrize(
-    "command", [("ls",), ("verify",), *((name, ABSENT) for name in ("get", "cat", "stat", "rm"))], ids=" ".join
-)
-def test_a_path_where_nothing_is_is_told_and_not_created(run, tmp_path, command, monkeypatch):
-    """A misspelt path is no empty store, whether it is an option, a URL or the variable; only writing creates one."""
-    path = tmp_path / "tpyo"
-    monkeypatch.setenv("HOLDALL_STORE", str(path))
-    for named in ((), ("-s", path), ("-s", path.as_uri())):
-        done = run(*named, *command)
-        assert (done.code, done.text) == (2, "")
-        assert done.errors.startswith(f"holdall: there is no store in {path}; ")
-    done = run("copy", path, tmp_path / "other")
-    assert (done.code, path.exists(), (tmp_path / "other").exists()) == (2, False, False)
-    assert run("sweep").code == 0
-    assert run("ls", "-q").code == 0
 
 
 @pytest.mark.parametrize("command", ["get", "cat", "stat", "rm"])

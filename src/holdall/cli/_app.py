@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 
 from holdall.cli import _errors
 from holdall.cli._secrets import watch
-from holdall.errors import InvalidStoreURL
 
 if TYPE_CHECKING:
     from holdall.store import FileStore
@@ -119,21 +118,13 @@ def _before_command(
     ctx.obj = Settings(store, debug)
 
 
-def open_files(ctx: typer.Context, store: str | None, *, create: bool = False) -> FileStore:
-    """The store that was requested: after the command, before it, or else the default one.
-
-    Unless `create`, a directory that does not exist is refused: it is a misspelt path rather than an empty store.
-    """
-    from holdall.opening import default_url, open_store  # noqa: PLC0415
-    from holdall.url import StoreURL  # noqa: PLC0415
+def open_files(ctx: typer.Context, store: str | None) -> FileStore:
+    """The store that was requested: after the command, before it, or else the default one."""
+    from holdall.opening import open_store  # noqa: PLC0415
 
     settings: Settings = ctx.obj
     _errors.log_to_stderr(debug=settings.debug)
-    given = settings.store if store is None else store
-    url = default_url() if given is None else StoreURL.parse(given)
-    if not (create or url.host) and url.scheme == "file" and url.path and not os.path.lexists(url.path):
-        raise InvalidStoreURL(f"there is no store in {url.path}; correct the path, or store a file to create it")
-    return open_store(url)
+    return open_store(settings.store if store is None else store)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ def copy(
     """
     from holdall.transfer import copy_store  # noqa: PLC0415
 
-    with open_files(ctx, source) as one, open_files(ctx, target, create=True) as other, progress("copy") as advance:
+    with open_files(ctx, source) as one, open_files(ctx, target) as other, progress("copy") as advance:
         report = copy_store(one, other, on_bytes=advance)
     if json:
         print_json({"ok": report.ok, **dataclasses.asdict(report)})

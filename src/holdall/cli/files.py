@@ -60,7 +60,7 @@ def put(
         "metadata": parse_metadata(metadata),
     }
     codes, stored = [], False
-    with open_files(ctx, store, create=True) as files, JsonList(json) as listed:
+    with open_files(ctx, store) as files, JsonList(json) as listed:
         for path in paths:
             try:
                 file = _put_one(files, path, name, fields)

@@ -73,8 +73,7 @@ def sweep(
     With --json: an object with expired, leftovers and dry_run.
     """
     grace = parse_duration("--older-than", older_than)
-    # Of the tenants of a server, some may not have a directory yet.
-    with open_files(ctx, store, create=True) as files:
+    with open_files(ctx, store) as files:
         report = files.sweep(older_than=grace, dry_run=dry_run)
     if json:
         print_json(dataclasses.asdict(report))
