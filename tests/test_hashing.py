@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -132,6 +133,47 @@ def test_a_failing_write_leaves_a_digest_that_can_be_dropped(helpers):
 
     assert helpers.idle._value == os.cpu_count() - 1
     assert not digest._waiting
+
+
+def test_a_helper_that_could_not_be_started_does_not_hash_twice(monkeypatch):
+    """The writer hashes in its place; another thread of the pool that becomes free meanwhile leaves the chunk alone."""
+    helpers = _hashing._Helpers.__new__(_hashing._Helpers)
+    helpers.idle, helpers.pool = threading.Semaphore(2), _hashing.ThreadPoolExecutor(2)
+    monkeypatch.setattr(_hashing, "_helpers", helpers)
+    other, digest = Sha256(), Sha256()
+    begun, go_on, idle, hashed = threading.Event(), threading.Event(), threading.Event(), []
+
+    class Held:
+        def update(self, chunk):
+            begun.set()
+            go_on.wait()
+
+    class Noting:
+        def update(self, chunk):
+            hashed.append(bytes(chunk))
+            if len(hashed) == 1:
+                # The pool's only thread does everything that it was given before.
+                go_on.set()
+                with contextlib.suppress(RuntimeError):
+                    helpers.pool.submit(idle.set)
+                idle.wait()
+
+    other._digest, digest._digest = Held(), Noting()
+    other.update(b"o" * LARGE, lambda _: None)
+    begun.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(helpers.pool, "_adjust_thread_count", _no_thread)
+        digest.update(b"1" * LARGE, lambda _: None)
+    digest.update(b"2" * LARGE, lambda _: None)
+    digest._wait_for(0)
+    helpers.pool.shutdown()
+
+    assert hashed == [b"1" * LARGE, b"2" * LARGE]
+    assert helpers.idle._value == 2
+
+
+def _no_thread():
+    raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

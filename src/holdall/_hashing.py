@@ -84,14 +84,19 @@ class Sha256:
             return False
         self._waiting.append(chunk)
         self._helped = True
+        turn = threading.Lock()
         try:
-            helpers.pool.submit(self._help, helpers)
+            helpers.pool.submit(self._help, helpers, turn)
         except RuntimeError:
-            # The interpreter is shutting down and starts no more threads.
-            self._help(helpers)
+            # No more threads can be started.
+            self._help(helpers, turn)
         return True
 
-    def _help(self, helpers: _Helpers) -> None:
+    def _help(self, helpers: _Helpers, turn: threading.Lock) -> None:
+        # A pool that could not start a thread has queued the call before it raised, and another of its threads may
+        # make it at any time.
+        if not turn.acquire(blocking=False):
+            return
         try:
             while True:
                 with self._changed:
