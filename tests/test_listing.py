@@ -296,6 +296,31 @@ def test_a_place_is_remembered_a_file_is_not(without):
     assert list(store) == []
 
 
+@ordered
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_an_id_that_is_given_to_another_file_gets_its_place(without, order):
+    """An id from elsewhere may be used again once its file was deleted: the new file is listed where it belongs."""
+    clock = fakes.Clock(NOW)
+    store = FileStore(fakes.Recording(without=without), clock=clock)
+
+    def put(name):
+        clock.now += 10
+        with store.begin(name, purpose="batch", file_id=name) as upload:
+            upload.finish()
+
+    def listed():
+        whole = [f.id for f in store.list(order=order)]
+        assert [f.id for page in pages(store, limit=1, order=order) for f in page] == whole
+        return whole[:: 1 if order == "asc" else -1]
+
+    for name in ("file-a", "file-b"):
+        put(name)
+    assert listed() == ["file-a", "file-b"]
+    store.delete("file-a")
+    put("file-a")
+    assert listed() == ["file-b", "file-a"]
+
+
 def test_many_files_of_one_millisecond_are_walked_backwards():
     """A window cannot be halved any further: they are taken together."""
     found = [f"file-{strategies.NOW_MS - 10**9:012x}7000{0x8000_0000_0000_0000 + n:016x}" for n in range(3000)]

@@ -45,10 +45,16 @@ class Listing:
     def __init__(self, backend: Backend, metadata: Metadata) -> None:
         self._backend = backend
         self._metadata = metadata
-        # For ids that holdall did not generate. Entries are immutable, so a cached position stays valid. The dict is
-        # replaced, never modified.
+        # For ids that holdall did not generate. Entries are immutable, so a cached position stays valid until the id is
+        # given to another file. The dict is replaced, never modified.
         self._created_at: dict[str, int] = {}
         self._last = _Names(None, [], [])
+
+    def published(self, file: FileObject, raw: bytes) -> None:
+        """Cache a file that was just created, and drop the position of an earlier file with the same id."""
+        if file.id in self._created_at:
+            self._created_at = {i: seconds for i, seconds in self._created_at.items() if i != file.id}
+        self._metadata.remember(file, raw)
 
     def walk(
         self, now: float, *, order: Order, hint: int | None, after: str | None = None, purpose: str | None = None
