@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import threading
 
 import pytest
 
-from holdall import _hashing
+from holdall import StorageError, _hashing
 from holdall._hashing import Sha256
 
 LARGE = 256 * 1024
@@ -192,3 +193,36 @@ def test_a_forked_child_hashes_too():
             os._exit(2)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_its_parents_helper(monkeypatch):
+    """What is not hashed yet at the fork never will be there: an error at once. The parent is not affected."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    helpers = _hashing._Helpers()
+    monkeypatch.setattr(_hashing, "_helpers", helpers)
+    digest, go_on = Sha256(), threading.Event()
+
+    class Held:
+        def update(self, chunk):
+            go_on.wait()
+
+        def hexdigest(self):
+            return "hashed"
+
+    digest._digest = Held()
+    digest.update(b"x" * LARGE, lambda _: None)
+    for use in (digest.hexdigest, lambda: digest.update(b"x" * LARGE, lambda _: None)):
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(10)
+                use()
+            except StorageError:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go_on.set()
+    assert digest.hexdigest() == "hashed"
+    helpers.pool.shutdown()
