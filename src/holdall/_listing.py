@@ -114,9 +114,14 @@ class Listing:
                 self._backend, now_ms, floor=floor, before=min(ends, default=None), wanted=hint or _LARGEST_BATCH
             )
         elif after is None:
-            own = itertools.takewhile(lambda i: i <= last, rest)
+            own = rest
         else:
             own = self._backend.list_ids(after=max(floor or "", places.own_start(after)), before=ceiling)
+        # An id outside of the range that came in the meantime is left out: its position is not known.
+        if order == "desc":
+            own = itertools.takewhile(lambda i: i >= first, itertools.dropwhile(lambda i: i > last, own))
+        else:
+            own = itertools.takewhile(lambda i: i <= last, itertools.dropwhile(lambda i: i < first, own))
         return places.merged(own, after, order), fresh
 
     def _all_ids(self) -> Iterator[str]:
