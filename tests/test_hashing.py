@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import threading
 
 import pytest
 
-from holdall import _hashing
+from holdall import StorageError, _hashing
 from holdall._hashing import Sha256
 
 LARGE = 256 * 1024
@@ -134,6 +136,47 @@ def test_a_failing_write_leaves_a_digest_that_can_be_dropped(helpers):
     assert not digest._waiting
 
 
+def test_a_helper_that_could_not_be_started_does_not_hash_twice(monkeypatch):
+    """The writer hashes in its place; another thread of the pool that becomes free meanwhile leaves the chunk alone."""
+    helpers = _hashing._Helpers.__new__(_hashing._Helpers)
+    helpers.idle, helpers.pool = threading.Semaphore(2), _hashing.ThreadPoolExecutor(2)
+    monkeypatch.setattr(_hashing, "_helpers", helpers)
+    other, digest = Sha256(), Sha256()
+    begun, go_on, idle, hashed = threading.Event(), threading.Event(), threading.Event(), []
+
+    class Held:
+        def update(self, chunk):
+            begun.set()
+            go_on.wait()
+
+    class Noting:
+        def update(self, chunk):
+            hashed.append(bytes(chunk))
+            if len(hashed) == 1:
+                # The pool's only thread does everything that it was given before.
+                go_on.set()
+                with contextlib.suppress(RuntimeError):
+                    helpers.pool.submit(idle.set)
+                idle.wait()
+
+    other._digest, digest._digest = Held(), Noting()
+    other.update(b"o" * LARGE, lambda _: None)
+    begun.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(helpers.pool, "_adjust_thread_count", _no_thread)
+        digest.update(b"1" * LARGE, lambda _: None)
+    digest.update(b"2" * LARGE, lambda _: None)
+    digest._wait_for(0)
+    helpers.pool.shutdown()
+
+    assert hashed == [b"1" * LARGE, b"2" * LARGE]
+    assert helpers.idle._value == 2
+
+
+def _no_thread():
+    raise RuntimeError("can't start new thread")
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_hashes_too():
     """Its parent's helpers are not there."""
@@ -150,3 +193,36 @@ def test_a_forked_child_hashes_too():
             os._exit(2)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_its_parents_helper(monkeypatch):
+    """What is not hashed yet at the fork never will be there: an error at once. The parent is not affected."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    helpers = _hashing._Helpers()
+    monkeypatch.setattr(_hashing, "_helpers", helpers)
+    digest, go_on = Sha256(), threading.Event()
+
+    class Held:
+        def update(self, chunk):
+            go_on.wait()
+
+        def hexdigest(self):
+            return "hashed"
+
+    digest._digest = Held()
+    digest.update(b"x" * LARGE, lambda _: None)
+    for use in (digest.hexdigest, lambda: digest.update(b"x" * LARGE, lambda _: None)):
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(10)
+                use()
+            except StorageError:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go_on.set()
+    assert digest.hexdigest() == "hashed"
+    helpers.pool.shutdown()

@@ -296,6 +296,64 @@ def test_a_place_is_remembered_a_file_is_not(without):
     assert list(store) == []
 
 
+@ordered
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_an_id_that_is_given_to_another_file_gets_its_place(without, order):
+    """An id from elsewhere may be used again once its file was deleted: the new file is listed where it belongs."""
+    clock = fakes.Clock(NOW)
+    store = FileStore(fakes.Recording(without=without), clock=clock)
+
+    def put(name):
+        clock.now += 10
+        with store.begin(name, purpose="batch", file_id=name) as upload:
+            upload.finish()
+
+    def listed():
+        whole = [f.id for f in store.list(order=order)]
+        assert [f.id for page in pages(store, limit=1, order=order) for f in page] == whole
+        return whole[:: 1 if order == "asc" else -1]
+
+    for name in ("file-a", "file-b"):
+        put(name)
+    assert listed() == ["file-a", "file-b"]
+    store.delete("file-a")
+    put("file-a")
+    assert listed() == ["file-b", "file-a"]
+
+
+class Joined(fakes.Recording):
+    """A backend to which somebody adds files at the beginning of the `nth` listing of its ids."""
+
+    def __init__(self, files, nth):
+        super().__init__()
+        self.files, self.nth = files, nth
+
+    def list_ids(self, after=None, before=None):
+        if self.calls["list_ids"] + 1 == self.nth:
+            for file in self.files:
+                self.put(file.id, encode_meta(file))
+        return super().list_ids(after, before)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("nth", range(1, 8))
+@pytest.mark.parametrize("created_at", [0, int(NOW)])
+def test_ids_from_elsewhere_that_come_during_a_listing_are_in_their_place_or_absent(nth, order, created_at):
+    """They are not taken for ids of holdall's own, whose place is that of their text; no page repeats a file."""
+    own = [make(f"file-{strategies.NOW_MS - 86_400_000 * n:012x}7000{0x8000_0000_0000_0000:016x}") for n in range(6)]
+    new = [make(f"file-{name}", created_at=created_at) for name in ("0", "A", "_", "z")]
+    for limit in (None, 1, 4):
+        backend = Joined(new, nth)
+        first = make("file-b", created_at=1)
+        for file in [first, *own]:
+            backend.put(file.id, encode_meta(file))
+        store = FileStore(backend, clock=fakes.Clock(NOW))
+        got = [file for page in itertools.islice(pages(store, limit=limit, order=order), 20) for file in page]
+        places = [(file.created_at, file.id) for file in got]
+        assert places == sorted(set(places), reverse=order == "desc")
+        assert {*own, first} <= {*got}
+
+
 def test_many_files_of_one_millisecond_are_walked_backwards():
     """A window cannot be halved any further: they are taken together."""
     found = [f"file-{strategies.NOW_MS - 10**9:012x}7000{0x8000_0000_0000_0000 + n:016x}" for n in range(3000)]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from holdall.errors import StorageError
+
 if TYPE_CHECKING:
     from holdall.backend import Buffer
 
@@ -51,6 +53,7 @@ class Sha256:
         self._waiting: deque[Buffer]
         self._changed: threading.Condition
         self._helped: bool | None = None
+        self._helpers: _Helpers
 
     def hexdigest(self) -> str:
         """The digest of all chunks so far, in lower-case hexadecimal."""
@@ -74,24 +77,31 @@ class Sha256:
     def _hand_over(self, chunk: Buffer) -> bool:
         """Have a helper hash this chunk, after the earlier ones. False if no helper is idle."""
         if self._helped is None:
-            self._waiting, self._changed, self._helped = deque(), threading.Condition(), False
+            self._waiting, self._changed, self._helpers = deque(), threading.Condition(), _helpers
+            self._helped = False
+        self._check_process()
         with self._changed:
             if self._helped:
                 self._waiting.append(chunk)
                 return True
-        helpers = _helpers
+        helpers = self._helpers
         if not helpers.idle.acquire(blocking=False):
             return False
         self._waiting.append(chunk)
         self._helped = True
+        turn = threading.Lock()
         try:
-            helpers.pool.submit(self._help, helpers)
+            helpers.pool.submit(self._help, helpers, turn)
         except RuntimeError:
-            # The interpreter is shutting down and starts no more threads.
-            self._help(helpers)
+            # No more threads can be started.
+            self._help(helpers, turn)
         return True
 
-    def _help(self, helpers: _Helpers) -> None:
+    def _help(self, helpers: _Helpers, turn: threading.Lock) -> None:
+        # A pool that could not start a thread has queued the call before it raised, and another of its threads may
+        # make it at any time.
+        if not turn.acquire(blocking=False):
+            return
         try:
             while True:
                 with self._changed:
@@ -109,8 +119,17 @@ class Sha256:
 
     def _wait_for(self, most: int) -> None:
         if self._helped is not None and len(self._waiting) > most:
+            self._check_process()
             with self._changed:
                 self._changed.wait_for(lambda: len(self._waiting) <= most)
+
+    def _check_process(self) -> None:
+        # In a forked child there is no helper, and what the parent's was hashing at the fork is hashed in part.
+        if self._helpers is not _helpers:
+            raise StorageError(
+                "cannot create a file: its upload was begun before this process was forked; begin another",
+                operation="create",
+            )
 
 
 def _unchanging(chunk: Buffer) -> Buffer | None:

@@ -45,10 +45,16 @@ class Listing:
     def __init__(self, backend: Backend, metadata: Metadata) -> None:
         self._backend = backend
         self._metadata = metadata
-        # For ids that holdall did not generate. Entries are immutable, so a cached position stays valid. The dict is
-        # replaced, never modified.
+        # For ids that holdall did not generate. Entries are immutable, so a cached position stays valid until the id is
+        # given to another file. The dict is replaced, never modified.
         self._created_at: dict[str, int] = {}
         self._last = _Names(None, [], [])
+
+    def published(self, file: FileObject, raw: bytes) -> None:
+        """Cache a file that was just created, and drop the position of an earlier file with the same id."""
+        if file.id in self._created_at:
+            self._created_at = {i: seconds for i, seconds in self._created_at.items() if i != file.id}
+        self._metadata.remember(file, raw)
 
     def walk(
         self, now: float, *, order: Order, hint: int | None, after: str | None = None, purpose: str | None = None
@@ -108,9 +114,14 @@ class Listing:
                 self._backend, now_ms, floor=floor, before=min(ends, default=None), wanted=hint or _LARGEST_BATCH
             )
         elif after is None:
-            own = itertools.takewhile(lambda i: i <= last, rest)
+            own = rest
         else:
             own = self._backend.list_ids(after=max(floor or "", places.own_start(after)), before=ceiling)
+        # An id outside of the range that came in the meantime is left out: its position is not known.
+        if order == "desc":
+            own = itertools.takewhile(lambda i: i >= first, itertools.dropwhile(lambda i: i > last, own))
+        else:
+            own = itertools.takewhile(lambda i: i <= last, itertools.dropwhile(lambda i: i < first, own))
         return places.merged(own, after, order), fresh
 
     def _all_ids(self) -> Iterator[str]:

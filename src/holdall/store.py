@@ -205,7 +205,7 @@ class FileStore:
             limit=limit,
             expected_bytes=size,
             expected_sha256=sha256,
-            on_published=self._metadata.remember,
+            on_published=self._listing.published,
         )
 
     def get(self, file_id: str) -> FileObject:

@@ -17,6 +17,8 @@ from tests.aio._fakes import PATIENCE_SECONDS, Call, GatedBackend, ticks
 
 import holdall
 from holdall import AsyncFileStore, FileStore, open_async_store
+from holdall.backends.memory import MemoryBackend
+from holdall.wrappers import Fault, Faulty
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +122,24 @@ async def test_an_empty_source_is_an_empty_file(store):
 
 class Stop(BaseException):
     """No `Exception`, as `KeyboardInterrupt` is none."""
+
+
+@pytest.mark.parametrize("fault", [OSError(5, "broken"), Stop()])
+async def test_a_failed_create_is_done_with_its_source(tmp_path, fault):
+    """While the caller handles the error, their buffer can be resized, and no descriptor of a path is open."""
+    (tmp_path / "source").write_bytes(DATA)
+    descriptors = len(os.listdir("/dev/fd"))
+    for source in (bytearray(DATA), tmp_path / "source"):
+        backend = Faulty(MemoryBackend(), [Fault("write", fault)])
+        try:
+            await AsyncFileStore(FileStore(backend)).create("f", source, purpose="batch")
+        except (holdall.StorageError, Stop):
+            if isinstance(source, bytearray):
+                source.clear()
+            else:
+                assert len(os.listdir("/dev/fd")) <= descriptors
+            continue
+        pytest.fail("the fault was swallowed")
 
 
 def failing_read(error):

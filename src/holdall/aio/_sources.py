@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from anyio import from_thread
@@ -66,8 +67,9 @@ def noticing(data: Source, expected_bytes: int | None) -> tuple[Source, int | No
     return _until_cancelled(chunks(data)), expected_bytes
 
 
-def _until_cancelled(source: Iterator[Buffer]) -> Iterator[Any]:
-    for chunk in source:
+def _until_cancelled(source: Generator[Buffer, None, None]) -> Generator[Any, None, None]:
+    with contextlib.closing(source):
+        for chunk in source:
+            from_thread.check_cancelled()
+            yield chunk
         from_thread.check_cancelled()
-        yield chunk
-    from_thread.check_cancelled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -275,4 +275,9 @@ class AsyncFiles:
 
 def _create_noticing(create: Callable[..., FileObject], data: Any, expected_bytes: int | None) -> FileObject:
     source, expected_bytes = noticing(data, expected_bytes)
-    return create(data=source, expected_bytes=expected_bytes)
+    try:
+        return create(data=source, expected_bytes=expected_bytes)
+    finally:
+        # An error would keep it alive, and with it an open file or a view of the caller's buffer.
+        if isinstance(source, Generator) and source is not data:
+            source.close()

@@ -21,7 +21,10 @@ __all__ = ["MemoryBackend"]
 
 
 class _Space:
-    """Entries, and their ids in order. The lock makes publish and remove atomic."""
+    """Entries, and their ids in order. The lock makes publish and remove atomic.
+
+    An id without an entry does not count: an interrupt between two changes may leave one.
+    """
 
     def __init__(self) -> None:
         _spaces.add(self)
@@ -96,7 +99,9 @@ class MemoryBackend(Backend):
                 if at == len(ids) or (before is not None and ids[at] >= before):
                     return
                 after = ids[at]
-            yield after
+                present = after in self._space.entries
+            if present:
+                yield after
 
     def remove(self, file_id: str) -> None:
         space = self._space
@@ -129,8 +134,10 @@ class _MemoryStagedFile(StagedFile):
                 raise StorageError(
                     f"cannot create {self._file_id}: an entry with this id exists already", file_id=self._file_id
                 )
+            at = bisect.bisect_left(space.ids, self._file_id)
+            if space.ids[at : at + 1] != [self._file_id]:
+                space.ids.insert(at, self._file_id)
             space.entries[self._file_id] = entry
-            bisect.insort(space.ids, self._file_id)
         self.discard()
 
     def discard(self) -> None:
