@@ -174,7 +174,7 @@ class FileStore:
 
         `file_id` is an id that was generated before, so that a retry does not create a second file: if it is taken,
         `finish` raises `StorageError`, provided that the storage can tell. `created_at` is then the time at which the
-        id was generated.
+        id was generated. Never give an id to another file, even after a delete: stores may have cached the first one.
         """
         self._check_open("create")
         limit = self._limit(max_bytes)
