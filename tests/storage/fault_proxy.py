@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 from dataclasses import dataclass
@@ -80,24 +81,24 @@ class FaultProxy:
         ready.set()
         await self._stopped.wait()
         server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection that has just come in may add one.
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await server.wait_closed()
 
     def _begin(self, reader, writer):
         task = self._loop.create_task(self._handle(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Aborted, as when a connection breaks; everything before has been sent. Not in a `finally` of the task, which
+        # does not run if the task is cancelled before it has begun.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _handle(self, reader, writer):
-        try:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await self._serve_one(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            # Aborted, as when a connection breaks. Everything before has been sent.
-            writer.transport.abort()
 
     async def _serve_one(self, reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
