@@ -160,7 +160,7 @@ class LocksItsProcessOnly(LocalBackend):
     def remove(self, file_id: str) -> None:
         with self._lock:
             self.read_meta(file_id)
-            time.sleep(0.0005)
+            time.sleep(0.002)
             with contextlib.suppress(FileNotFound):
                 super().remove(file_id)
 

@@ -189,11 +189,13 @@ class _Pool:
 class _PooledStream(io.BytesIO):
     def __init__(self, data: bytes, pool: _Pool) -> None:
         super().__init__(data)
+        self._pool: _Pool | None = None
         pool.take()
         self._pool = pool
 
     def close(self) -> None:
-        if not self.closed:
+        # Without a place in the pool if that was full: the interpreter closes such a stream as well.
+        if not self.closed and self._pool is not None:
             self._pool.give_back()
         super().close()
 
