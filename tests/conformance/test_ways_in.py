@@ -157,11 +157,11 @@ def test_expected_failure_that_passes_is_a_failure(environment, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['[xfails]\n"content.gone" = "was renamed"\n', '[xfails]\n"list.empty" = ""\n', "[xfails\n"]
+    "text", ['[xfails]\n"content.gone" = "was renamed"\n', '[xfails]\n"list.empty" = ""\n', "[xfails\n", "# \xff\n"]
 )
 def test_list_of_expected_failures_that_is_wrong_is_wrong_use(environment, tmp_path, text):
-    """A stale name, a missing reason, a file that is no TOML: exit code 2."""
-    (tmp_path / "known.toml").write_text(text)
+    """A stale name, a missing reason, a file that is no TOML or no UTF-8: exit code 2."""
+    (tmp_path / "known.toml").write_text(text, encoding="latin-1")
 
     done = holdall_conformance(environment, "memory://", "--only", "list.empty", "--xfails", tmp_path / "known.toml")
 

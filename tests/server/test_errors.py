@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 
-import anyio
 import httpx
 import openai
 import pytest
@@ -362,28 +361,6 @@ def test_a_download_that_fails_half_way_is_no_whole_file(caplog):
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
     with serving(create_app(store)) as running, pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{running.url}/v1/files/{file.id}/content")
-
-
-def test_a_task_in_the_background_that_fails_takes_nothing_with_it(caplog):
-    """It is logged; requests are answered as before, and the other tasks go on until the server stops."""
-    ended = []
-
-    async def fails(_):
-        raise RuntimeError(SECRET)
-
-    async def goes_on(stores):
-        try:
-            await anyio.sleep_forever()
-        finally:
-            async with stores.lease() as store:
-                ended.append(store.max_bytes)
-
-    with serving(create_app("memory://x", background=[fails, goes_on])) as running:
-        until(lambda: SECRET in caplog.text)
-        assert httpx.get(f"{running.url}/readyz").status_code == 200
-        assert httpx.get(f"{running.url}/v1/files").status_code == 200
-        assert not ended
-    assert ended
 
 
 def test_a_request_that_is_given_up_because_the_server_stops_is_told_so(tmp_path, caplog):
