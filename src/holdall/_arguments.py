@@ -124,9 +124,14 @@ def _scalar(value: Any, where: str) -> Any:
     raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")
 
 
-def limit(value: Any) -> int:
+def limit(value: Any, name: str = "max_bytes") -> int:
     """A size limit, in bytes."""
-    return _whole("max_bytes", value, 1)
+    return _whole(name, value, 1)
+
+
+def count(name: str, value: Any) -> int | None:
+    """Any other number, 0 or more; None: not given."""
+    return None if value is None else _whole(name, value, 0)
 
 
 def remembered(value: Any) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from holdall import _arguments as arguments
 from holdall.aio import AsyncFileStore
 from holdall.errors import InvalidRequest
 from holdall.server._content import content_response
@@ -55,7 +56,11 @@ def create_router(
     limits files that are uploaded in parts, by default to 8 GiB, or to the store's `max_bytes` if that was set.
 
     Every error of these routes has the format of the Files API, whatever exception handlers the application has.
+    Raises `InvalidRequest` if a number is not a whole one, or too small.
     """
+    arguments.count("redirect_seconds", redirect_seconds)
+    if max_upload_bytes is not None:
+        arguments.limit(max_upload_bytes, "max_upload_bytes")
     source = AsyncFileStore(store) if isinstance(store, FileStore) else store
     places = Places()
 
