@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import pytest
+from tests._markdown import ROOT
 from tests.fake_plugin.install import install
 
 import holdall
@@ -225,6 +227,15 @@ def test_the_package_that_would_supply_a_scheme_is_named(monkeypatch, scheme, pa
     monkeypatch.setattr(registry, "_entry_points", list)
 
     assert f"pip install {package} supplies it" in _unknown(scheme)
+
+
+@pytest.mark.parametrize("plugin", ["holdall-fsspec", "holdall-obstore", "holdall-s3"])
+def test_every_scheme_of_our_plugins_names_its_package(plugin):
+    """None is left out of what can be named to somebody who lacks it."""
+    project = tomllib.loads((ROOT / "plugins" / plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    schemes = project["entry-points"][registry.NAMESPACE]
+
+    assert {scheme: registry.SUPPLIERS.get(scheme) for scheme in schemes} == dict.fromkeys(schemes, plugin)
 
 
 def test_a_misspelt_scheme_of_a_plugin_that_is_not_there_names_both(monkeypatch):
