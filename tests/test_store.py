@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests import fakes, strategies
 
 from holdall import (
+    AccessDenied,
     FileNotFound,
     FileObject,
     FilePurpose,
@@ -242,6 +243,19 @@ def test_a_failing_clean_up_does_not_hide_the_first_error(store, caplog):
 
     assert len(caplog.messages) == 1
     assert "could not clean up" in caplog.messages[0]
+
+
+def test_a_clean_up_that_fails_as_the_write_did_needs_no_traceback(store, caplog):
+    """As where credentials are missing: the log says why in one line. What nobody expected has its traceback, too."""
+    denied = AccessDenied("no credentials were found")
+    for cause, why, traced in ((denied, "no credentials were found", False), (KeyError("hush"), "KeyError", True)):
+        store.backend.failures.update(publish=denied, discard=cause)
+        with caplog.at_level(logging.WARNING, "holdall"), pytest.raises(AccessDenied):
+            store.create("a", b"x", purpose="batch")
+        (record,) = caplog.records
+        assert record.getMessage().endswith(f"; sweep will: {why}")
+        assert bool(record.exc_info) == traced
+        caplog.clear()
 
 
 def test_an_interrupted_publish_is_discarded(store):
