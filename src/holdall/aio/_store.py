@@ -69,6 +69,15 @@ class AsyncFileStore:
         """See `FileStore.max_bytes`."""
         return self._store.max_bytes
 
+    @property
+    def remember(self) -> int:
+        """See `FileStore.remember`."""
+        return self._store.remember
+
+    @remember.setter
+    def remember(self, most: int) -> None:
+        self._store.remember = most
+
     async def create(
         self,
         filename: str,
