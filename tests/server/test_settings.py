@@ -7,6 +7,7 @@ from datetime import timedelta
 import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
 from tests.server._serving import serving
 
 import holdall
@@ -31,6 +32,22 @@ def test_a_wrong_number_is_refused_before_there_is_a_server(options, why):
     with holdall.open_store("memory://") as store, pytest.raises(InvalidRequest) as refused:
         create_router(store, **options)
     assert str(refused.value) == why
+
+
+def test_a_router_is_made_of_a_store_not_of_its_url():
+    """A URL, which an application takes, is refused at once, not at every request."""
+    with pytest.raises(InvalidRequest, match=r"^store is a value of type str; it must be a store, "):
+        create_router("memory://")
+
+
+def test_a_function_that_returns_another_kind_of_store_is_named_in_the_log(caplog):
+    """Only a request shows it; its answer says nothing of the program, and the log says what to return."""
+    app = FastAPI()
+    with holdall.open_store("memory://") as store:
+        app.include_router(create_router(lambda _: store), prefix="/v1")
+        with serving(app) as running:
+            assert httpx.get(f"{running.url}/v1/files").status_code == 500
+    assert "create_router returned a FileStore instead of an AsyncFileStore" in caplog.messages[0]
 
 
 @pytest.mark.parametrize("quota", [{"max_bytes": "1GiB"}, {"max_bytes": -1}, {"max_files": 1.5}, {"max_files": True}])

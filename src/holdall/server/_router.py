@@ -56,8 +56,13 @@ def create_router(
     limits files that are uploaded in parts, by default to 8 GiB, or to the store's `max_bytes` if that was set.
 
     Every error of these routes has the format of the Files API, whatever exception handlers the application has.
-    Raises `InvalidRequest` if a number is not a whole one, or too small.
+    Raises `InvalidRequest` if an argument is wrong.
     """
+    if not (isinstance(store, (AsyncFileStore, FileStore)) or callable(store)):
+        raise InvalidRequest(
+            f"store is a value of type {type(store).__name__}; it must be a store, such as holdall.open_store(url), or "
+            "a function that returns an AsyncFileStore"
+        )
     arguments.count("redirect_seconds", redirect_seconds)
     if max_upload_bytes is not None:
         arguments.limit(max_upload_bytes, "max_upload_bytes")
@@ -166,6 +171,10 @@ async def _store_for(source: Any, who: Any, request: Request) -> AsyncFileStore:
     if inspect.isawaitable(found):
         found = await found
     if not isinstance(found, AsyncFileStore):
+        if not hasattr(found, "__aenter__"):
+            raise TypeError(
+                f"the function given to create_router returned a {type(found).__name__} instead of an AsyncFileStore"
+            )
         found = await until_answered(request).enter_async_context(found)
     store: AsyncFileStore = found
     return store
