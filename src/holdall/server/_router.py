@@ -163,6 +163,9 @@ async def no_url(request: Request) -> Response:
 
 async def no_file(file_id: str) -> Response:
     """An id that contains a slash is invalid."""
+    if file_id.partition("/")[2] == "content":
+        # The path of a file's content, which may well exist: it cannot be deleted apart from its file.
+        raise APIError(405, "Method Not Allowed", headers={"Allow": "GET, HEAD"})
     raise not_found("File", file_id, "id")
 
 
