@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests import fakes, strategies
 
 from holdall import (
-    AccessDenied,
     FileNotFound,
     FileObject,
     FilePurpose,
@@ -22,7 +21,6 @@ from holdall import (
     FileTooLarge,
     IntegrityError,
     InvalidRequest,
-    NotSupported,
     StorageFull,
     StoreURL,
 )
@@ -244,39 +242,6 @@ def test_a_failing_clean_up_does_not_hide_the_first_error(store, caplog):
 
     assert len(caplog.messages) == 1
     assert "could not clean up" in caplog.messages[0]
-
-
-def test_a_clean_up_that_fails_as_the_write_did_needs_no_traceback(store, caplog):
-    """As where credentials are missing: the log says why in one line. What nobody expected has its traceback, too."""
-    denied = AccessDenied("no credentials were found")
-    for cause, why, traced in ((denied, "no credentials were found", False), (KeyError("hush"), "KeyError", True)):
-        store.backend.failures.update(publish=denied, discard=cause)
-        with caplog.at_level(logging.WARNING, "holdall"), pytest.raises(AccessDenied):
-            store.create("a", b"x", purpose="batch")
-        (record,) = caplog.records
-        assert record.getMessage().endswith(f"; sweep will: {why}")
-        assert bool(record.exc_info) == traced
-        caplog.clear()
-
-
-@pytest.mark.parametrize(
-    ("call", "why"),
-    [
-        (
-            lambda store, file_id: store.local_path(file_id),
-            "cannot give a local path of {}: Failing has no local paths",
-        ),
-        (lambda store, file_id: store.signed_url(file_id, 60), "cannot sign a URL of {}: Failing has no signed URLs"),
-    ],
-)
-def test_what_a_backend_cannot_do_is_told_with_another_way(store, call, why):
-    """What was attempted, on which file, why not, and what to do instead."""
-    file = store.create("a", b"x", purpose="batch")
-    with pytest.raises(NotSupported) as caught:
-        call(store, file.id)
-
-    assert str(caught.value) == why.format(file.id) + "; read it through the store"
-    assert caught.value.file_id == file.id
 
 
 def test_an_interrupted_publish_is_discarded(store):

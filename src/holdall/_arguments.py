@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic_core
 
@@ -28,6 +28,8 @@ _INT_BOUND = 10**_MOST_DIGITS
 _SHOWN_CHARACTERS = 100
 # Nearly 8000 years: a time further ahead cannot be shown as a date.
 _LONGEST_SECONDS = 250_000_000_000
+
+T = TypeVar("T")
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
@@ -122,6 +124,13 @@ def _scalar(value: Any, where: str) -> Any:
     if kind in {int, float, bool} or value is None:
         return value
     raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")
+
+
+def instance(name: str, value: T, method: str, how: str) -> T:
+    """Something that has this method, as all of its kind have; `how` says how to get one from a URL."""
+    if not hasattr(value, method):
+        raise InvalidRequest(f"{name} is a value of type {type(value).__name__}; to open a URL, use {how}")
+    return value
 
 
 def limit(value: Any, name: str = "max_bytes") -> int:

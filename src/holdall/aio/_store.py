@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from anyio import from_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from holdall import _arguments as arguments
 from holdall.aio._reader import AsyncFileReader
 from holdall.aio._sources import AsyncSource, awaited, noticing
 from holdall.aio._threads import DEFAULT_MAX_THREADS, Threads
@@ -51,7 +52,7 @@ class AsyncFileStore:
 
     def __init__(self, store: FileStore, *, max_threads: int = DEFAULT_MAX_THREADS) -> None:
         """Most callers want `holdall.open_async_store`. Closing this store closes `store`."""
-        self._store = store
+        self._store = arguments.instance("store", store, "get_content", "holdall.open_async_store")
         self._threads = Threads(max_threads)
 
     @property
