@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import pytest
+from tests._markdown import ROOT
 from tests.fake_plugin.install import install
 
 import holdall
@@ -186,6 +188,24 @@ def test_the_options_of_a_url_may_depend_on_its_driver(put_on_path):
     assert [i.backend.Options.__name__ for i in registry.installed() if i.scheme == "many"] == ["Options"]
 
 
+def test_a_backend_that_cannot_tell_its_options_cannot_be_used(put_on_path):
+    """Its own exception crosses no border, and no secret with it; `installed` says why, and shows the others."""
+    put_on_path({"fake": CLASS, "bare": "fake_store:Clientless"})
+    with pytest.raises(PluginLoadError) as caught:
+        holdall.open_store("bare://me:hush-hush@place")
+    assert str(caught.value) == (
+        "the backend of bare:// cannot tell its options: ImportError: no client for bare://me:***@place"
+    )
+    assert isinstance(caught.value.__cause__, ImportError)
+
+    shown = {info.scheme: info for info in registry.installed()}
+    assert shown["bare"].problem == (
+        "the backend of bare:// cannot tell its options: ImportError: no client for bare://"
+    )
+    assert (shown["bare"].options, shown["fake"].problem) == (None, None)
+    assert "endpoint_url" in shown["fake"].options.model_fields
+
+
 def _unknown(scheme):
     with pytest.raises(UnknownScheme) as caught:
         holdall.open_store(f"{scheme}://x")
@@ -225,6 +245,15 @@ def test_the_package_that_would_supply_a_scheme_is_named(monkeypatch, scheme, pa
     monkeypatch.setattr(registry, "_entry_points", list)
 
     assert f"pip install {package} supplies it" in _unknown(scheme)
+
+
+@pytest.mark.parametrize("plugin", ["holdall-fsspec", "holdall-obstore", "holdall-s3"])
+def test_every_scheme_of_our_plugins_names_its_package(plugin):
+    """None is left out of what can be named to somebody who lacks it."""
+    project = tomllib.loads((ROOT / "plugins" / plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    schemes = project["entry-points"][registry.NAMESPACE]
+
+    assert {scheme: registry.SUPPLIERS.get(scheme) for scheme in schemes} == dict.fromkeys(schemes, plugin)
 
 
 def test_a_misspelt_scheme_of_a_plugin_that_is_not_there_names_both(monkeypatch):

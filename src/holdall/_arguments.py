@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic_core
 
@@ -28,6 +28,8 @@ _INT_BOUND = 10**_MOST_DIGITS
 _SHOWN_CHARACTERS = 100
 # Nearly 8000 years: a time further ahead cannot be shown as a date.
 _LONGEST_SECONDS = 250_000_000_000
+
+T = TypeVar("T")
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _VISIBLE = re.compile(r"[\x20-\x7e]+").fullmatch
@@ -124,9 +126,21 @@ def _scalar(value: Any, where: str) -> Any:
     raise InvalidRequest(f"{where} is a {kind.__name__}; JSON has objects, lists, text, numbers, true, false and null")
 
 
-def limit(value: Any) -> int:
+def instance(name: str, value: T, method: str, how: str) -> T:
+    """Something that has this method, as all of its kind have; `how` says how to get one from a URL."""
+    if not hasattr(value, method):
+        raise InvalidRequest(f"{name} is a value of type {type(value).__name__}; to open a URL, use {how}")
+    return value
+
+
+def limit(value: Any, name: str = "max_bytes") -> int:
     """A size limit, in bytes."""
-    return _whole("max_bytes", value, 1)
+    return _whole(name, value, 1)
+
+
+def count(name: str, value: Any) -> int | None:
+    """Any other number, 0 or more; None: not given."""
+    return None if value is None else _whole(name, value, 0)
 
 
 def remembered(value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from holdall import _arguments as arguments
 from holdall._hashing import Sha256
 from holdall._sources import pieces
-from holdall.errors import FileTooLarge, IntegrityError, InvalidRequest
+from holdall.errors import FileTooLarge, HoldallError, IntegrityError, InvalidRequest
 from holdall.model import FileObject, FilePurpose, assemble, encode_meta
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class Upload:
         self._ended = True
         try:
             self._staged.discard()
-        except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
-            _log.warning("could not clean up the failed write of %s; sweep will", self.file_id, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - the error that led here is the one the caller must see
+            not_cleaned_up("write", self.file_id, error)
 
     def __enter__(self) -> Self:
         return self
@@ -169,6 +169,16 @@ class Upload:
             f"the source gave {got}; send it again",
             operation="create",
         )
+
+
+def not_cleaned_up(what: str, file_id: str, error: Exception) -> None:
+    """Log that something may be left of a failed write or copy.
+
+    Most often for the reason for which that failed, such as missing credentials, which takes no traceback to explain.
+    """
+    expected = isinstance(error, HoldallError)
+    why = str(error) if expected else type(error).__name__
+    _log.warning("could not clean up the failed %s of %s; sweep will: %s", what, file_id, why, exc_info=not expected)
 
 
 def too_large(filename: str, limit: int) -> FileTooLarge:

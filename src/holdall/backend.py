@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from holdall.errors import FileNotFound, NotSupported
+from holdall.errors import FileNotFound, NotSupported, attempted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -250,11 +250,16 @@ class Backend(ABC):
 
     def signed_url(self, file_id: str, expires_in: int) -> str:
         """A URL from which anybody can read the bytes for `expires_in` seconds."""
-        raise NotSupported(f"{type(self).__name__} has no signed URLs", operation="signed_url", file_id=file_id)
+        raise _not_supported(self, "signed_url", file_id, "signed URLs")
 
     def local_path(self, file_id: str) -> str:
         """The path of a local file holding the bytes. It must not be written to."""
-        raise NotSupported(f"{type(self).__name__} has no local paths", operation="local_path", file_id=file_id)
+        raise _not_supported(self, "local_path", file_id, "local paths")
 
     def close(self) -> None:
         """Finish pending work and release all resources. A second call does nothing."""
+
+
+def _not_supported(backend: Backend, operation: str, file_id: str, what: str) -> NotSupported:
+    why = f"cannot {attempted(operation, file_id)}: {type(backend).__name__} has no {what}; read it through the store"
+    return NotSupported(why, operation=operation, file_id=file_id)

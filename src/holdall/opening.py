@@ -46,7 +46,7 @@ def open_store(url: str | os.PathLike[str] | StoreURL | None = None, **options: 
     given = {name: value for name, value in {**parsed.query, **options}.items() if value is not None}
     parsed = _with_options(parsed, options)
     try:
-        store_options, backend_options = split_options(parsed.scheme, given, backend_class.options_for(parsed))
+        store_options, backend_options = split_options(parsed.scheme, given, registry.options_of(backend_class, parsed))
         # The validated values, not those passed in: a number of seconds becomes the time span it was parsed to.
         read = dict(store_options) | dict(backend_options)
         parsed = _with_options(parsed, {n: read[n] for n, v in options.items() if not isinstance(v, str | None)})

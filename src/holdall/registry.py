@@ -9,10 +9,11 @@ from typing import Any
 from stevedore.driver import DriverManager
 
 from holdall.backend import Backend, BackendOptions
-from holdall.errors import PluginLoadError, UnknownScheme
+from holdall.errors import HoldallError, InvalidStoreURL, PluginLoadError, UnknownScheme
 from holdall.options import nearest
+from holdall.url import StoreURL
 
-__all__ = ["NAMESPACE", "SUPPLIERS", "BackendInfo", "installed", "load"]
+__all__ = ["NAMESPACE", "SUPPLIERS", "BackendInfo", "installed", "load", "options_of"]
 
 NAMESPACE = "holdall.backends"
 
@@ -22,6 +23,9 @@ SUPPLIERS = {
     "s3+obstore": "holdall-obstore",
     "gs+obstore": "holdall-obstore",
     "az+obstore": "holdall-obstore",
+    "file+obstore": "holdall-obstore",
+    "memory+obstore": "holdall-obstore",
+    "fsspec": "holdall-fsspec",
     "gs": "holdall-fsspec",
     "az": "holdall-fsspec",
     "abfs": "holdall-fsspec",
@@ -44,6 +48,8 @@ class BackendInfo:
     problem: str | None = None
     """Why it cannot be used; None if it can."""
     backend: type[Backend] | None = None
+    options: type[BackendOptions] | None = None
+    """The options of its URLs; None if it cannot be used."""
 
 
 class _Manager(DriverManager[Any]):
@@ -105,19 +111,40 @@ def load(scheme: str) -> type[Backend]:
     return plugin
 
 
+def options_of(backend: type[Backend], url: StoreURL) -> type[BackendOptions]:
+    """The options of this URL. Raises `PluginLoadError` if the backend fails to tell them."""
+    try:
+        return backend.options_for(url)
+    except HoldallError:
+        raise
+    except Exception as error:
+        raise PluginLoadError(
+            f"the backend of {url.scheme}:// cannot tell its options: {type(error).__name__}: {error}"
+        ) from error
+
+
 def installed() -> list[BackendInfo]:
-    """All registered backends, by scheme, each loaded; one that fails to load has its `problem` set, and the others are
-    still listed.
+    """All registered backends, by scheme, each loaded; one that cannot be used has its `problem` set, and the others
+    are still listed.
     """
     infos = []
     for point in sorted(_entry_points(), key=lambda p: (p.name, p.value)):
-        backend, problem = None, None
+        backend, options, problem = None, None, None
         try:
             backend = load(point.name)
+            options = _options_of_scheme(backend, point.name)
         except PluginLoadError as error:
             problem = str(error)
-        infos.append(BackendInfo(point.name, _package(point), point.value, problem, backend))
+        infos.append(BackendInfo(point.name, _package(point), point.value, problem, backend, options))
     return infos
+
+
+def _options_of_scheme(backend: type[Backend], scheme: str) -> type[BackendOptions]:
+    try:
+        return options_of(backend, StoreURL(scheme))
+    except InvalidStoreURL:
+        # Its URLs need more than the scheme, such as a driver: those that all of them have.
+        return backend.Options
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:

@@ -63,7 +63,7 @@ class FileStore:
         `max_bytes` is the largest file, in bytes. `clock` returns Unix seconds; replace it to test expiry.
         `remember` is the largest number of files whose metadata, about 1 KiB each, is cached in memory; 0: none.
         """
-        self._backend = backend
+        self._backend = arguments.instance("backend", backend, "read_meta", "holdall.open_store")
         self._url = url
         self._max_bytes = arguments.limit(max_bytes)
         self._clock = clock

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from holdall._guard import Guard
 from holdall._sources import CHUNK_BYTES
+from holdall._upload import not_cleaned_up
 from holdall.errors import (
     AccessDenied,
     CorruptMetadata,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CopyFailure", "CopyReport", "copy_store"]
 
-_log = logging.getLogger("holdall")
 
 # Errors of the target that would occur for every further file as well.
 _TROUBLE = (AccessDenied, StorageFull, StorageUnavailable)
@@ -328,8 +327,8 @@ class _Copy:
 def _discard(staged: StagedFile, file_id: str) -> None:
     try:
         staged.discard()
-    except Exception:  # noqa: BLE001 - the first error is the one the caller must see
-        _log.warning("could not clean up the failed copy of %s; sweep will", file_id, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the first error is the one the caller must see
+        not_cleaned_up("copy", file_id, error)
 
 
 def _same_document(one: bytes, other: bytes) -> bool:

@@ -37,7 +37,6 @@ def test_no_method_is_missing():
     assert public - {name for name in vars(AsyncFileStore) if not name.startswith("_")} == {
         "backend",
         "is_quick",
-        "remember",
     }
 
 
@@ -67,11 +66,14 @@ async def test_the_methods_do_what_file_stores_do(url):
 
 
 async def test_the_properties_are_those_of_the_store(url):
-    """`url`, `capabilities` and `max_bytes` need no await."""
+    """`url`, `capabilities`, `max_bytes` and `remember` need no await; setting the last sets the store's."""
     async with open_async_store(url, max_bytes=1000) as store:
         inner = store._store
 
         assert (store.url, store.capabilities, store.max_bytes) == (inner.url, inner.capabilities, 1000)
+        assert store.remember == inner.remember
+        store.remember = 0
+        assert (store.remember, inner.remember) == (0, 0)
         assert repr(store) == f"<AsyncFileStore {store.url}>"
 
 

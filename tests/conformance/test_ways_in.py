@@ -85,6 +85,7 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
         (["nonsense://"], "nonsense"),
         ([], "which store"),
         (["memory://?fsycn=1"], "fsycn"),
+        (["memory://?max_bytes=many"], "option 'max_bytes' of memory:// cannot be 'many'"),
         ([__file__], "not a directory"),
         (["memory://", "--xfails", "/nowhere/known.toml"], "in /nowhere/known.toml: No such file or directory\n"),
         (["memory://", "--only", "list.empty", "--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml"),
@@ -156,11 +157,22 @@ def test_expected_failure_that_passes_is_a_failure(environment, tmp_path):
     assert "UNEXPECTED PASS" in done.stdout
 
 
+def test_limit_of_the_url_is_not_the_backends():
+    """A store may be set up for small files; the suite stores files of several MiB, and finds no fault."""
+    report = run("memory://small?max_bytes=1KiB", only=["content.large", "content.roundtrip_boundary_sizes"])
+
+    assert [finding.status for finding in report.findings] == ["held", "held"]
+
+
 @pytest.mark.parametrize(
-    "text", ['[xfails]\n"content.gone" = "was renamed"\n', '[xfails]\n"list.empty" = ""\n', "[xfails\n", "# \xff\n"]
-)
+    "text",
+    [
+        '[xfails]\n"content.gone" = "was renamed"\n', '[xfails]\n"list.empty" = ""\n', "[xfails\n", "# \xff\n",
+        '"list.empty" = "without its table"\n', '[xfail]\n"list.empty" = "in a misspelt table"\n',
+    ],
+)  # fmt: skip
 def test_list_of_expected_failures_that_is_wrong_is_wrong_use(environment, tmp_path, text):
-    """A stale name, a missing reason, a file that is no TOML or no UTF-8: exit code 2."""
+    """A stale name, a missing reason, a name outside the table, a file that is no TOML or no UTF-8: exit code 2."""
     (tmp_path / "known.toml").write_text(text, encoding="latin-1")
 
     done = holdall_conformance(environment, "memory://", "--only", "list.empty", "--xfails", tmp_path / "known.toml")

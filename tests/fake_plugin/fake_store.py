@@ -103,6 +103,14 @@ class ManyDrivers(MemoryBackend):
         return backend
 
 
+class Clientless(MemoryBackend):
+    """Needs a client library to know its options, and imports it without further ado."""
+
+    @classmethod
+    def options_for(cls, url):
+        raise ImportError(f"no client for {url.reveal()}")
+
+
 class Careless(MemoryBackend):
     """Has a secret option without a secret's name."""
 

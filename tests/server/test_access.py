@@ -207,6 +207,22 @@ def test_what_is_no_key_is_refused_without_showing_it(text):
     assert "with space" not in str(refused.value)
 
 
+def test_a_key_of_two_tenants_is_refused(tmp_path, caplog):
+    """In a list, in a file, in both together, and when the file changes: nobody could tell whose files it opens."""
+    path = tmp_path / "keys"
+    path.write_text(_line("alice", "secret") + _line("alice", "secret"), encoding="utf-8")
+    keys = Keys("alice:secret", file=path)
+    path.write_text(_line("bob", "other") + _line("bob", "secret"), encoding="utf-8")
+    assert keys.tenant_of("secret") == "alice"
+    assert keys.tenant_of("other") is None
+    assert "alice and bob have the same key" in caplog.text
+
+    for text, file in (("alice:secret,bob:secret", None), ("alice:secret", path)):
+        with pytest.raises(InvalidRequest, match=r"^alice and bob have the same key; ") as refused:
+            Keys(text, file=file)
+        assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "line", ["alice", "alice:secret", f"a/b:{'0' * 64}", f"secret {'0' * 64}", f"alice:{'0' * 63}"]
 )

@@ -109,6 +109,8 @@ def test_what_an_applications_own_code_raises_is_told_as_it_says():
         ("PUT", "/v1/files", 405, None),
         ("POST", "/v1/files/file-1", 405, None),
         ("POST", "/v1/files/file-1/content", 405, None),
+        ("DELETE", "/v1/files/file-1/content", 405, None),
+        ("DELETE", "/v1/files/a%2Fb/content", 404, "id"),
         ("GET", "/v1/files?limit=0", 400, "limit"),
         ("GET", "/v1/files?limit=10001", 400, "limit"),
         ("GET", "/v1/files?limit=many", 400, "limit"),

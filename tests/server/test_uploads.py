@@ -108,3 +108,27 @@ def test_what_does_not_fit_stores_nothing(client):
     assert client.uploads.cancel(other.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
         client.uploads.complete(other.id, part_ids=[foreign])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param", "code"),
+    [
+        ({"mime_type": openai.omit}, "mime_type", "missing_required_parameter"),
+        ({"purpose": openai.omit}, "purpose", "missing_required_parameter"),
+        ({"bytes": -1}, "bytes", "invalid_value"),
+        ({"expires_after": {"anchor": "created_at"}}, "expires_after.seconds", "missing_required_parameter"),
+        ({"expires_after": {"anchor": "created_at", "seconds": 1}}, "expires_after.seconds", "invalid_value"),
+        ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after.anchor", "invalid_value"),
+    ],
+)
+def test_a_field_that_is_missing_or_wrong_is_named(served, wrong, param, code):
+    """With its place in the body, and with the code that a form gives for the same mistake."""
+    right = {"bytes": 5, "filename": "a", "mime_type": "text/plain", "purpose": "user_data"}
+    with (
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError) as refused,
+    ):
+        client.uploads.create(**(right | wrong))
+
+    assert (refused.value.param, refused.value.code) == (param, code)
+    assert f"'{param}'" in refused.value.message

@@ -93,24 +93,42 @@ def refused(url, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", [*ALIASES, "ftp", "hdfs"])
-def test_an_alias_is_registered_and_loads_without_its_client(scheme, monkeypatch):
-    """`holdall backends` shows every alias as usable, whether or not its client library is installed."""
-    shown = {info.scheme: info for info in registry.installed()}
-
-    assert (shown[scheme].backend, shown[scheme].problem) == (FsspecAlias, None)
-    assert shown["fsspec"].backend is FsspecBackend
-
-
-@pytest.mark.parametrize("scheme", ALIASES)
-def test_a_missing_client_library_is_named_when_its_scheme_is_opened(scheme, monkeypatch):
-    """The error says what to install; nothing else of holdall is broken by it."""
+def without_client(scheme, monkeypatch):
+    """As if the client library of an alias were not installed. Returns the package that it lacks."""
     implementation, package = ALIASES[scheme]
     module = implementation.rpartition(".")[0]
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, package, None)
     # Another test may have loaded it, where it is installed.
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
+    return package
+
+
+@pytest.mark.parametrize("scheme", ALIASES)
+def test_an_alias_without_its_client_is_shown_as_such(scheme, monkeypatch):
+    """`holdall backends` says what to install for it; what needs no client, or has it, is shown as usable."""
+    package = without_client(scheme, monkeypatch)
+    shown = {info.scheme: info for info in registry.installed()}
+
+    assert shown[scheme].backend is FsspecAlias
+    assert shown[scheme].problem.startswith(f"{scheme}:// needs the package {package}, which is not installed")
+    assert shown[scheme].problem.endswith(f"pip install {package}")
+    assert (shown["fsspec"].backend, shown["fsspec"].problem) == (FsspecBackend, None)
+    assert (shown["ftp"].backend, shown["ftp"].problem) == (FsspecAlias, None)
+
+
+def test_the_options_shown_are_those_of_the_protocol():
+    """Of an alias they include its client's; of `fsspec` they are what every protocol has."""
+    shown = {info.scheme: set(info.options.model_fields) for info in registry.installed() if info.options}
+
+    assert shown["fsspec"] == {"commit", "part_size"}
+    assert shown["ftp"] > shown["fsspec"] | {"timeout", "tls"}
+
+
+@pytest.mark.parametrize("scheme", ALIASES)
+def test_a_missing_client_library_is_named_when_its_scheme_is_opened(scheme, monkeypatch):
+    """The error says what to install; nothing else of holdall is broken by it."""
+    package = without_client(scheme, monkeypatch)
 
     for url in (f"{scheme}://somewhere/x", f"fsspec+{scheme}://somewhere/x"):
         with pytest.raises(PluginLoadError) as caught:

@@ -99,7 +99,10 @@ def test_what_cannot_be_cleaned_up_is_logged(store, proxy: Proxy, caplog):
     proxy.rule = lambda asked, headers: Answer(403) if asked in {"PUT meta.json", "DELETE data.bin"} else None
     with pytest.raises(AccessDenied):
         store.create("a.txt", b"x", purpose="user_data")
-    assert "could not clean up" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage().startswith("could not clean up")
+    assert "; sweep will: cannot delete file-" in record.getMessage()
+    assert not record.exc_info
 
 
 def test_a_server_without_conditions_is_used_without_them(store, proxy: Proxy):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from anyio import from_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from holdall import _arguments as arguments
 from holdall.aio._reader import AsyncFileReader
 from holdall.aio._sources import AsyncSource, awaited, noticing
 from holdall.aio._threads import DEFAULT_MAX_THREADS, Threads
@@ -51,7 +52,7 @@ class AsyncFileStore:
 
     def __init__(self, store: FileStore, *, max_threads: int = DEFAULT_MAX_THREADS) -> None:
         """Most callers want `holdall.open_async_store`. Closing this store closes `store`."""
-        self._store = store
+        self._store = arguments.instance("store", store, "get_content", "holdall.open_async_store")
         self._threads = Threads(max_threads)
 
     @property
@@ -68,6 +69,15 @@ class AsyncFileStore:
     def max_bytes(self) -> int:
         """See `FileStore.max_bytes`."""
         return self._store.max_bytes
+
+    @property
+    def remember(self) -> int:
+        """See `FileStore.remember`."""
+        return self._store.remember
+
+    @remember.setter
+    def remember(self, most: int) -> None:
+        self._store.remember = most
 
     async def create(
         self,

@@ -24,9 +24,9 @@ def backends(
 ) -> None:
     """List the installed backends, or explain the options of one.
 
-    Without SCHEME: lists the installed backends, and why a broken one does not load. With --json: an array of objects
+    Without SCHEME: lists the installed backends, and why one cannot be used. With --json: an array of objects
     with scheme, package, target, options, capabilities and problem. The options then include those that every URL
-    accepts. Capabilities are null where they depend on the options.
+    accepts. A URL's options may add or remove capabilities; they are null where nothing is known without a URL.
 
     With SCHEME: explains each option of its URLs. With --json: an array of objects with name, default and description.
     """
@@ -48,11 +48,11 @@ def backends(
 
 def _explain(scheme: str, *, json: bool) -> None:
     from holdall.options import StoreOptions  # noqa: PLC0415
-    from holdall.registry import load  # noqa: PLC0415
+    from holdall.registry import load, options_of  # noqa: PLC0415
     from holdall.url import StoreURL  # noqa: PLC0415
 
     url = StoreURL.parse(scheme if "://" in scheme else f"{scheme}://")
-    fields = {**load(url.scheme).options_for(url).model_fields, **StoreOptions.model_fields}
+    fields = {**options_of(load(url.scheme), url).model_fields, **StoreOptions.model_fields}
     options = [
         {"name": name, "default": _default(field.default), "description": field.description}
         for name, field in sorted(fields.items())
@@ -88,7 +88,7 @@ def _row(info: BackendInfo) -> tuple[str, ...]:
 
 
 def _options(info: BackendInfo) -> list[str]:
-    return sorted(info.backend.Options.model_fields) if info.backend else []
+    return sorted(info.options.model_fields) if info.options else []
 
 
 def _as_json(info: BackendInfo, common: Iterable[str]) -> dict[str, object]:
@@ -97,7 +97,7 @@ def _as_json(info: BackendInfo, common: Iterable[str]) -> dict[str, object]:
         "scheme": info.scheme,
         "package": info.package,
         "target": info.target,
-        "options": sorted([*_options(info), *common]) if info.backend else [],
+        "options": sorted([*_options(info), *common]) if info.options else [],
         "capabilities": sorted(flag.name or "" for flag in known) if known else None,
         "problem": info.problem,
     }

@@ -141,14 +141,19 @@ def _matches(check_id: str, patterns: Iterable[str]) -> bool:
 def read_xfails(path: str | os.PathLike[str]) -> dict[str, str]:
     """Expected failures from a TOML file: a table `[xfails]` of `"check.name" = "reason"`.
 
-    Raises `InvalidRequest` for a name that is not a check's, and for a missing reason.
+    Raises `InvalidRequest` for a name that is not a check's, for a missing reason, and for anything outside the table.
     """
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file).get("xfails", {})
+            document = tomllib.load(file)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InvalidRequest(f"cannot read the expected failures in {os.fspath(path)}: {why}") from error
+    table = document.pop("xfails", {})
+    for name in document:
+        raise InvalidRequest(
+            f"{os.fspath(path)}: {name!r} stands outside the table [xfails]; nothing else belongs there"
+        )
     if not isinstance(table, dict):
         raise InvalidRequest(f"{os.fspath(path)}: [xfails] must be a table of names and reasons")
     for name, reason in table.items():

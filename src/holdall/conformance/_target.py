@@ -9,8 +9,9 @@ import uuid
 from typing import Protocol, runtime_checkable
 
 import holdall
-from holdall.backend import Capability
+from holdall.backend import BackendOptions, Capability
 from holdall.errors import HoldallError, NotSupported
+from holdall.options import StoreOptions, split_options
 from holdall.store import FileStore
 from holdall.url import StoreURL
 
@@ -100,7 +101,12 @@ class Target:
 
     def fresh(self) -> str:
         """The URL (secrets included) of a new, empty, disposable location."""
-        return self.url.child(f"{PREFIX}{uuid.uuid4().hex[:12]}").reveal()
+        # The store's own options say nothing about the backend, and a limit would fail the checks that store large
+        # files. A wrong one is still an error.
+        own = {name: value for name, value in self.url.query.items() if name in StoreOptions.model_fields}
+        split_options(self.url.scheme, own, BackendOptions)
+        below = self.url.child(f"{PREFIX}{uuid.uuid4().hex[:12]}")
+        return below.with_options(dict.fromkeys(own)).reveal()
 
     def open(self, url: str) -> FileStore:
         """A new handle on a location."""

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from holdall.errors import InvalidRequest
 from holdall.server._errors import APIError
 from holdall.server._keys import TENANT, Keys
 
@@ -54,6 +55,10 @@ def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any,
     It refuses requests from pages of other sites and, with `hosts`, requests for any other host: a site can make its
     own name resolve to this machine (DNS rebinding), and its pages then have the same origin as this server.
     """
+    if isinstance(hosts, str):
+        # It would contain every part of itself, and so the names of other hosts.
+        raise InvalidRequest(f"hosts must be a collection of names, such as {[hosts]!r}, not text")
+    names = None if hosts is None else frozenset(name.lower() for name in hosts)
 
     # A coroutine function, although it awaits nothing: FastAPI would run a plain function on a thread, for each
     # request.
@@ -62,7 +67,7 @@ def visitor(hosts: Collection[str] | None) -> Callable[[Request], Coroutine[Any,
         elsewhere = origin is not None and _parts(origin).netloc != host
         if elsewhere or request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
             raise APIError(403, "A page of another site may not use this server while it has no API keys.")
-        if hosts is not None and _parts(f"//{host}").hostname not in hosts:
+        if names is not None and _parts(f"//{host}").hostname not in names:
             raise APIError(403, "This server does not answer to that name while it has no API keys.")
 
     return refuse_other_sites

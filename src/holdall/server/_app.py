@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 import holdall
+from holdall import _arguments as arguments
 from holdall.aio import AsyncFileStore
 from holdall.server._access import authenticator, visitor
 from holdall.server._access_log import AccessLog
@@ -50,7 +52,7 @@ def create_app(
     quota: Quota | Callable[[str | None], Quota | None] | None = None,
     hosts: Collection[str] | None = None,
     redirect_seconds: int | None = None,
-    sweep_seconds: float | None = DEFAULT_SWEEP_SECONDS,
+    sweep_seconds: float | dt.timedelta | None = DEFAULT_SWEEP_SECONDS,
     max_upload_bytes: int | None = None,
     metrics: Metrics | None = None,
     prefix: str = "/v1",
@@ -72,7 +74,10 @@ def create_app(
     outermost. Each function of `background` is called with the `Stores` and runs in its own task from when the storage
     has been opened until just before it is closed, when it is cancelled. Its exceptions are logged, and affect neither
     the other tasks nor the application.
+
+    Raises `InvalidRequest` if an argument is wrong.
     """
+    every = None if sweep_seconds is None else arguments.seconds("sweep_seconds", sweep_seconds)
     quota_of = (lambda _: quota) if isinstance(quota, Quota) else quota
     wrap = None if metrics is None else metrics.measured
     stores = Stores(store, tenants=keys.tenants if keys else None, quota=quota_of, wrap=wrap)
@@ -89,9 +94,9 @@ def create_app(
         async with stores, anyio.create_task_group() as tasks:
             for task in background:
                 tasks.start_soon(_alone, task, stores)
-            if sweep_seconds:
+            if every:
                 told = [] if metrics is None else [metrics.swept]
-                tasks.start_soon(Sweeper(sweepable, every=sweep_seconds, observers=told).run)
+                tasks.start_soon(Sweeper(sweepable, every=every, observers=told).run)
             yield
             # A server that cancels requests after its grace period does not wait for them to clean up what they have
             # begun.

@@ -31,7 +31,15 @@ from holdall.errors import (
 from holdall.server._keys import TENANT
 from holdall.server._quota import QuotaExceeded
 
-__all__ = ["RETRY_AFTER_SECONDS", "APIError", "error_response", "invalid_url", "not_found", "respond"]
+__all__ = [
+    "RETRY_AFTER_SECONDS",
+    "APIError",
+    "error_response",
+    "invalid_url",
+    "missing_parameter",
+    "not_found",
+    "respond",
+]
 
 _log = logging.getLogger("holdall.server")
 
@@ -39,6 +47,7 @@ RETRY_AFTER_SECONDS = 1
 # The SDK would retry every 5xx by default, which would send the whole body again; it obeys this header.
 _NO_RETRY = {"x-should-retry": "false"}
 _SHOWN_CHARACTERS = 140
+_PARTS = frozenset({"body", "cookie", "header", "path", "query"})
 
 
 class APIError(Exception):
@@ -84,6 +93,11 @@ def respond(request: Request, error: Exception) -> Response:
 def not_found(what: str, given: str, param: str) -> APIError:
     """The error for an id that is malformed or does not exist; clients cannot tell the two apart."""
     return APIError(404, f"No such {what} object: {_shown(given)}", param=param)
+
+
+def missing_parameter(name: str) -> APIError:
+    """The error for a request without something that it needs."""
+    return APIError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
 def invalid_url(request: Request, hint: str = "") -> APIError:
@@ -147,7 +161,11 @@ def _unavailable() -> APIError:
 
 def _of_an_argument(error: RequestValidationError) -> APIError:
     first: Mapping[str, Any] = error.errors()[0]
-    param = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str)), None)
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    # FastAPI begins with the part of the request that it looked at; a body that we parsed ourselves has no such name.
+    param = ".".join(names[1:] if names[:1] and names[0] in _PARTS else names) or None
+    if first["type"] == "missing" and param is not None:
+        return missing_parameter(param)
     what = "body" if param is None else f"value for {param!r}"
     return APIError(400, f"Invalid {what}: {first['msg']}", param=param, code="invalid_value")
 

@@ -71,7 +71,7 @@ def add_line(path: str | os.PathLike[str], line: str) -> None:
 
 
 class Keys:
-    """API keys and the tenant of each. A tenant may have several."""
+    """API keys and the tenant of each. A tenant may have several; a key has one tenant."""
 
     def __init__(self, text: str | None = None, *, file: str | os.PathLike[str] | None = None) -> None:
         """Keys from a variable's text, a file, or both. Raises `InvalidRequest` if they are malformed, without showing
@@ -87,6 +87,7 @@ class Keys:
         if self._file is not None:
             self._version = _version(self._file)
             self._of_file = _from_file(self._file)
+        _check_owners(self._fixed + self._of_file)
 
     @classmethod
     def from_environment(cls) -> Keys | None:
@@ -115,7 +116,9 @@ class Keys:
 
     def _reload(self, file: str) -> None:
         try:
-            self._of_file = _from_file(file) if self._version is not None else ()
+            entries = _from_file(file) if self._version is not None else ()
+            _check_owners(self._fixed + entries)
+            self._of_file = entries
         except InvalidRequest as error:
             _log.error("the keys stay as they were: %s", error)
         else:
@@ -151,6 +154,14 @@ def _from_file(path: str) -> _Entries:
             raise InvalidRequest(f"line {number} of {path} is not of the form tenant:SHA-256 in hexadecimal")
         entries.append((bytes.fromhex(digest), _tenant(tenant, f"line {number} of {path}")))
     return tuple(entries)
+
+
+def _check_owners(entries: _Entries) -> None:
+    # Its holder would see the files of only one of them, and nobody could tell whose.
+    owners: dict[bytes, str] = {}
+    for digest, tenant in entries:
+        if (other := owners.setdefault(digest, tenant)) != tenant:
+            raise InvalidRequest(f"{other} and {tenant} have the same key; give each tenant keys of its own")
 
 
 def _tenant(name: str, where: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from holdall import _arguments as arguments
 from holdall.backend import Backend, StagedFile
 from holdall.errors import CorruptMetadata, FileNotFound, StorageFull
 from holdall.model import decode_meta
@@ -37,10 +38,17 @@ class QuotaExceeded(StorageFull):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The most that a tenant may store; None: unlimited. Expired files count until they are swept."""
+    """The most that a tenant may store; None: unlimited. Expired files count until they are swept.
+
+    Raises `InvalidRequest` if a number is not a whole one, 0 or more.
+    """
 
     max_bytes: int | None = None
     max_files: int | None = None
+
+    def __post_init__(self) -> None:
+        arguments.count("max_bytes of a quota", self.max_bytes)
+        arguments.count("max_files of a quota", self.max_files)
 
 
 class _Size(NamedTuple):

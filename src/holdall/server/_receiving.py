@@ -14,7 +14,7 @@ from holdall._sources import CHUNK_BYTES
 from holdall.aio import AsyncFileStore
 from holdall.aio._upload import AsyncUpload
 from holdall.model import FileObject, FilePurpose
-from holdall.server._errors import APIError
+from holdall.server._errors import APIError, missing_parameter
 from holdall.server._models import INPUT_PURPOSES
 from holdall.server._multipart import FormData, Part
 from holdall.server._places import inside
@@ -60,7 +60,7 @@ async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
                     # of a typo.
                     purpose_of(fields["purpose"])
         if incoming is None:
-            raise APIError(400, "Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+            raise missing_parameter("file")
         purpose = purpose_of(fields.get("purpose"))
         return await incoming.finish(purpose, _expiry(fields, purpose))
 
@@ -68,9 +68,7 @@ async def receive_file(request: Request, store: AsyncFileStore) -> FileObject:
 def purpose_of(text: Any) -> FilePurpose:
     """The purpose that a client gave. Purposes of files that a service creates are refused."""
     if text is None:
-        raise APIError(
-            400, "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
-        )
+        raise missing_parameter("purpose")
     if text not in INPUT_PURPOSES:
         allowed = ", ".join(INPUT_PURPOSES)
         raise APIError(400, f"Invalid purpose; it must be one of: {allowed}.", param="purpose", code="invalid_value")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from holdall import _arguments as arguments
 from holdall.aio import AsyncFileStore
 from holdall.errors import InvalidRequest
 from holdall.server._content import content_response
@@ -55,7 +56,16 @@ def create_router(
     limits files that are uploaded in parts, by default to 8 GiB, or to the store's `max_bytes` if that was set.
 
     Every error of these routes has the format of the Files API, whatever exception handlers the application has.
+    Raises `InvalidRequest` if an argument is wrong.
     """
+    if not (isinstance(store, (AsyncFileStore, FileStore)) or callable(store)):
+        raise InvalidRequest(
+            f"store is a value of type {type(store).__name__}; it must be a store, such as holdall.open_store(url), or "
+            "a function that returns an AsyncFileStore"
+        )
+    arguments.count("redirect_seconds", redirect_seconds)
+    if max_upload_bytes is not None:
+        arguments.limit(max_upload_bytes, "max_upload_bytes")
     source = AsyncFileStore(store) if isinstance(store, FileStore) else store
     places = Places()
 
@@ -153,6 +163,9 @@ async def no_url(request: Request) -> Response:
 
 async def no_file(file_id: str) -> Response:
     """An id that contains a slash is invalid."""
+    if file_id.partition("/")[2] == "content":
+        # The path of a file's content, which may well exist: it cannot be deleted apart from its file.
+        raise APIError(405, "Method Not Allowed", headers={"Allow": "GET, HEAD"})
     raise not_found("File", file_id, "id")
 
 
@@ -161,6 +174,10 @@ async def _store_for(source: Any, who: Any, request: Request) -> AsyncFileStore:
     if inspect.isawaitable(found):
         found = await found
     if not isinstance(found, AsyncFileStore):
+        if not hasattr(found, "__aenter__"):
+            raise TypeError(
+                f"the function given to create_router returned a {type(found).__name__} instead of an AsyncFileStore"
+            )
         found = await until_answered(request).enter_async_context(found)
     store: AsyncFileStore = found
     return store

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from holdall.aio._upload import AsyncUpload
 from holdall.server._assembly import MAX_PART_BYTES, MAX_UPLOAD_BYTES, Completion, NewUpload, Uploads
-from holdall.server._errors import APIError, not_found
+from holdall.server._errors import APIError, missing_parameter, not_found
 from holdall.server._json import described, json_body
 from holdall.server._models import Upload, UploadPart
 from holdall.server._multipart import FormData, described_form
@@ -59,7 +59,7 @@ async def add_part(request: Request, upload_id: str) -> Response:
                 incoming = await stack.enter_async_context(await uploads.begin_part(record))
                 await uploads.receive_part(incoming, part)
         if incoming is None:
-            raise APIError(400, "Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
+            raise missing_parameter("data")
         # The part counts only if the body was complete.
         return json_response(await uploads.finish_part(record, incoming))
 

@@ -98,10 +98,7 @@ class CloudBackend(ObstoreBackend):
             store = kind(url.host, config=config, client_options=client, retry_config=retry)
         except (BaseError, ValueError) as error:
             # Not chained, because obstore's message may quote its input, including secrets.
-            raise InvalidStoreURL(
-                f"{url}: obstore does not accept the bucket or an option ({type(error).__name__}); the README says "
-                "what it needs"
-            ) from None
+            raise InvalidStoreURL(f"{url}: {_refusal(error)}") from None
         where = f"{url.scheme}://{url.host}/{prefix}".rstrip("/")
         super().__init__(
             store,
@@ -265,6 +262,13 @@ def _checked_endpoint(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("it must have no query")
     return url
+
+
+def _refusal(error: Exception) -> str:
+    # By its text: obstore raises one class for everything that it refuses.
+    if "Account must be specified" in str(error):
+        return "it names no storage account; add ?account_name=… to the URL, or set AZURE_STORAGE_ACCOUNT_NAME"
+    return f"obstore does not accept the bucket or an option ({type(error).__name__}); the README says what it needs"
 
 
 def _prefix(url: StoreURL) -> str:

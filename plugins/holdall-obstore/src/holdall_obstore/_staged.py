@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from holdall import FileNotFound, StorageError
+from holdall import FileNotFound, HoldallError, StorageError
 from holdall.backend import StagedFile
 from holdall_obstore._errors import EntryExists, NoConditions
 from holdall_obstore._fork import enter
@@ -98,8 +98,12 @@ class StagedObject(StagedFile):
             # A write that is reported as failed must not be visible.
             try:
                 self.discard()
-            except Exception:  # noqa: BLE001 - the error that led here is the one the caller must see
-                _log.warning("could not clean up the failed write of %s; sweep will", self._file_id, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - the error that led here is the one the caller must see
+                # Most often the reason for which the write failed, which takes no traceback to explain.
+                expected = isinstance(error, HoldallError)
+                why = error if expected else type(error).__name__
+                what = "could not clean up the failed write of %s; sweep will: %s"
+                _log.warning(what, self._file_id, why, exc_info=not expected)
             raise
         self._finish()
 
