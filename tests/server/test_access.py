@@ -15,7 +15,7 @@ from tests.server._serving import serving
 
 from holdall import InvalidRequest
 from holdall.backends.local import LocalBackend
-from holdall.server import Keys, create_app
+from holdall.server import Keys, _keys, create_app
 from holdall.server._keys import new_key
 
 TEXT = "alice:key-of-alice, bob:key-of-bob,alice:other-key-of-alice"
@@ -176,10 +176,14 @@ def test_keys_of_a_file_change_while_the_server_runs(tmp_path, caplog):
 
 
 def test_a_change_of_the_file_is_seen_however_it_is_made(tmp_path):
-    """By a new file with the size and the time of the old one, or in place with its size: a key that is gone is gone."""
+    """By a new file with the size and the time of the old one, or in place with its size: a key that is gone is gone.
+
+    The digits of a hash may be of either case.
+    """
     path = tmp_path / "keys"
-    path.write_text(_line("alice", "first"), encoding="utf-8")
+    path.write_text(f"alice:{_line('', 'first')[1:].upper()}", encoding="utf-8")
     keys, before = Keys(file=path), path.stat()
+    assert keys.tenant_of("first") == "alice"
 
     path.with_suffix(".new").write_text(_line("alice", "third"), encoding="utf-8")
     os.utime(path.with_suffix(".new"), ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -190,6 +194,23 @@ def test_a_change_of_the_file_is_seen_however_it_is_made(tmp_path):
     path.write_text(_line("alice", "fifth"), encoding="utf-8")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
     assert (keys.tenant_of("third"), keys.tenant_of("fifth")) == (None, "alice")
+
+
+def test_a_change_while_the_file_is_read_is_not_overlooked(tmp_path, monkeypatch):
+    """Neither at the start nor later: the next request reads the file again."""
+    path, real, changes = tmp_path / "keys", _keys._from_file, ["second", "fourth"]
+    path.write_text(_line("alice", "first"), encoding="utf-8")
+
+    def read_and_change(name):
+        found = real(name)
+        if changes:
+            _replace(path, _line("alice", changes.pop(0)))
+        return found
+
+    monkeypatch.setattr(_keys, "_from_file", read_and_change)
+    keys = Keys(file=path)
+    assert keys.tenant_of("second") == "alice"
+    assert (keys.tenant_of("second"), keys.tenant_of("fourth")) == (None, "alice")
 
 
 def test_every_key_is_compared_however_soon_one_fits(monkeypatch):
@@ -244,7 +265,7 @@ def test_a_broken_file_of_keys_stops_the_start(tmp_path, line):
 def test_keys_come_from_the_environment(monkeypatch, tmp_path):
     """From the variable, from the file that the other one names, from both; None if there is neither.
 
-    A variable that is empty is as good as none.
+    A variable that is empty is as good as none, and so is an empty place in the list.
     """
     monkeypatch.delenv("HOLDALL_API_KEYS", raising=False)
     monkeypatch.delenv("HOLDALL_API_KEYS_FILE", raising=False)
@@ -258,6 +279,7 @@ def test_keys_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HOLDALL_API_KEYS", "alice:one")
     (tmp_path / "keys").write_text(_line("bob", "two"), encoding="utf-8")
     monkeypatch.setenv("HOLDALL_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("HOLDALL_API_KEYS", " alice:one ,, ")
     both = Keys.from_environment()
     assert (both.tenant_of("one"), both.tenant_of("two")) == ("alice", "bob")
 
