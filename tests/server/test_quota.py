@@ -103,9 +103,11 @@ def test_what_comes_during_the_first_count_waits_for_it():
         first = pool.submit(_put, store, 1)
         assert backend.stopped.wait(60)
         second = pool.submit(_put, store, 5)
-        with pytest.raises(TimeoutError):
-            second.result(0.2)
-        backend.go_on.set()
+        try:
+            with pytest.raises(TimeoutError):
+                second.result(0.2)
+        finally:
+            backend.go_on.set()
         first.result(60)
         with pytest.raises(QuotaExceeded):
             second.result(60)
@@ -280,6 +282,42 @@ def test_a_corrupt_file_can_be_deleted_and_the_count_is_right_after():
     _put(store, 10)
     with pytest.raises(holdall.FileNotFound):
         store.delete("file-broken")
+
+
+def test_counting_takes_a_hundredth_of_the_time():
+    """A store for which it takes three seconds is counted anew after five minutes, and not after one."""
+    clock = Clock()
+
+    class Large(MemoryBackend):
+        counted = 0
+
+        def list_ids(self, after=None, before=None):
+            self.counted += 1
+            clock.now += 3
+            return super().list_ids(after, before)
+
+    backend = Large()
+    store = _store(Quota(max_bytes=10), backend, clock)
+    counts = []
+    for passed in (0, 100, 190, 20):
+        clock.now += passed
+        _put(store, 1)
+        counts.append(backend.counted)
+    assert counts == [1, 1, 1, 2]
+
+
+def test_a_count_that_failed_is_made_again():
+    """Nothing is let in before one has succeeded, and it counts what is there then."""
+    backend = _Slow()
+    store = _store(Quota(max_bytes=10), backend)
+    _put(FileStore(backend), 8)
+    real, backend.list_ids = backend.list_ids, lambda *_: 1 / 0
+    with pytest.raises(holdall.StorageError, match="ZeroDivisionError"):
+        _put(store, 1)
+    backend.list_ids = real
+    with pytest.raises(QuotaExceeded):
+        _put(store, 3)
+    _put(store, 2)
 
 
 def test_a_file_that_became_corrupt_gives_back_its_room():
