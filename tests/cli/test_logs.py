@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from holdall.cli import _secrets
-from holdall.cli._logs import _JsonLines, _TextLines
+from holdall.cli._logs import _JsonLines, _TextLines, log_everything
 from holdall.server._request_id import current_request_id
 
 
@@ -90,3 +90,32 @@ def test_no_line_has_a_secret_or_what_a_terminal_would_obey(monkeypatch, formatt
     assert "\x1b" not in text
     lines = text.splitlines()
     assert len(lines) == 1 or all(line.startswith("    ") for line in lines[1:])
+
+
+def test_clients_of_storages_never_log_what_they_sign(monkeypatch):
+    """They do at DEBUG, so only holdall's own loggers go down to that."""
+    root, ours = logging.getLogger(), logging.getLogger("holdall")
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(ours, "handlers", [])
+    monkeypatch.setattr(ours, "propagate", ours.propagate)
+    before = root.level, ours.level
+    try:
+        for debug, others, own in ((True, logging.INFO, logging.DEBUG), (False, logging.WARNING, logging.INFO)):
+            log_everything(as_json=False, debug=debug)
+            assert logging.getLogger("a.client").getEffectiveLevel() == others
+            assert logging.getLogger("holdall.server").getEffectiveLevel() == own
+    finally:
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
+        logging.captureWarnings(False)
+
+
+def test_a_traceback_cannot_control_a_terminal():
+    """What an error quotes may come from a client: each line of it is escaped, and indented."""
+    try:
+        raise ValueError("a\x1b[2Jb\r")
+    except ValueError:
+        record = logging.LogRecord("holdall.server", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    lines = _TextLines().format(record).split("\n")
+    assert lines[-1] == "    ValueError: a\\x1b[2Jb"
+    assert all(line.isprintable() for line in lines)

@@ -56,6 +56,7 @@ def test_no_secret_of_the_environment_is_shown(run, monkeypatch):
         "s3;//user:hunter22@b",
         "s3+obstore:user:hunter22@b",
         "user:hunter22@b",
+        "user:hunter22:x@b",
         " s3://user:hunter22@b",
         "-ns3://user:hunter22@b",
         "s3:/b?region=x&secret=hun%2Fter22",

@@ -108,3 +108,23 @@ def test_what_the_unit_says_is_what_serves(serve, run, tmp_path):
     assert "with 2 workers; metrics at http://127.0.0.1:" in told
     headers = {"Authorization": f"Bearer {key}"}
     assert httpx.get(f"{address}/v1/files", timeout=60, headers=headers).status_code == 200
+
+
+def test_without_keys_the_names_of_other_sites_are_refused(serve):
+    """The program tells the server its names: a site that lets its own stand for this machine gets nothing."""
+    _, address, _ = serve()
+    for host, status in (("evil.example", 403), ("localhost:1", 200), ("127.0.0.1:1", 200), ("[::1]:1", 200)):
+        assert httpx.get(f"{address}/v1/files", headers={"Host": host}).status_code == status, host
+
+
+def test_workers_together_sweep_as_often_as_one(run, url, monkeypatch):
+    """Each of three waits three times as long; the limit of sizes holds for each."""
+    from holdall.cli import _serving
+
+    given = []
+    monkeypatch.setattr(_serving, "serve_together", lambda service, *_: given.append(service))
+    monkeypatch.setattr("holdall.cli._logs.log_everything", lambda **_: None)
+    run("serve", url, "--port", "0", "--workers", "3", "--sweep-every", "10m", "--max-bytes", "5MiB")
+    (service,) = given
+    assert (service.sweep_seconds, service.max_upload_bytes) == (3 * 600, 5 * 2**20)
+    assert service.url.endswith("max_bytes=5242880")

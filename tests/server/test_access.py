@@ -15,7 +15,7 @@ from tests.server._serving import serving
 
 from holdall import InvalidRequest
 from holdall.backends.local import LocalBackend
-from holdall.server import Keys, create_app
+from holdall.server import Keys, _keys, create_app
 from holdall.server._keys import new_key
 
 TEXT = "alice:key-of-alice, bob:key-of-bob,alice:other-key-of-alice"
@@ -151,7 +151,7 @@ def test_keys_of_a_file_change_while_the_server_runs(tmp_path, caplog):
     """A new line lets in, a line that is gone keeps out, a broken file changes nothing and is logged, none has none."""
     path = tmp_path / "keys"
     key, line = new_key("alice")
-    path.write_text(f"# who may\n\n{line}\n", encoding="utf-8")
+    path.write_text(f"# who may\n\n  {line}\t# the first one\n", encoding="utf-8")
 
     with serving(create_app(str(tmp_path / "files"), keys=Keys(file=path))) as running:
 
@@ -173,6 +173,44 @@ def test_keys_of_a_file_change_while_the_server_runs(tmp_path, caplog):
         assert (may(key), may("second")) == (False, False)
         _replace(path, line)
         assert (may(key), may("second")) == (True, False)
+
+
+def test_a_change_of_the_file_is_seen_however_it_is_made(tmp_path):
+    """By a new file with the size and the time of the old one, or in place with its size: a key that is gone is gone.
+
+    The digits of a hash may be of either case.
+    """
+    path = tmp_path / "keys"
+    path.write_text(f"alice:{_line('', 'first')[1:].upper()}", encoding="utf-8")
+    keys, before = Keys(file=path), path.stat()
+    assert keys.tenant_of("first") == "alice"
+
+    path.with_suffix(".new").write_text(_line("alice", "third"), encoding="utf-8")
+    os.utime(path.with_suffix(".new"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    path.with_suffix(".new").rename(path)
+    assert path.stat().st_size == before.st_size
+    assert (keys.tenant_of("first"), keys.tenant_of("third")) == (None, "alice")
+
+    path.write_text(_line("alice", "fifth"), encoding="utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert (keys.tenant_of("third"), keys.tenant_of("fifth")) == (None, "alice")
+
+
+def test_a_change_while_the_file_is_read_is_not_overlooked(tmp_path, monkeypatch):
+    """Neither at the start nor later: the next request reads the file again."""
+    path, real, changes = tmp_path / "keys", _keys._from_file, ["second", "fourth"]
+    path.write_text(_line("alice", "first"), encoding="utf-8")
+
+    def read_and_change(name):
+        found = real(name)
+        if changes:
+            _replace(path, _line("alice", changes.pop(0)))
+        return found
+
+    monkeypatch.setattr(_keys, "_from_file", read_and_change)
+    keys = Keys(file=path)
+    assert keys.tenant_of("second") == "alice"
+    assert (keys.tenant_of("second"), keys.tenant_of("fourth")) == (None, "alice")
 
 
 def test_every_key_is_compared_however_soon_one_fits(monkeypatch):
@@ -233,30 +271,48 @@ def test_a_broken_file_of_keys_stops_the_start(tmp_path, line):
     with pytest.raises(InvalidRequest, match="line 2") as refused:
         Keys(file=path)
     assert "secret" not in str(refused.value)
+    path.write_bytes(b"bob:\xff\n")
+    with pytest.raises(InvalidRequest, match="keys: it is not UTF-8"):
+        Keys(file=path)
     with pytest.raises(InvalidRequest, match=r"absent: No such file or directory; 'holdall key' writes one$"):
         Keys(file=tmp_path / "absent")
 
 
 def test_keys_come_from_the_environment(monkeypatch, tmp_path):
-    """From the variable, from the file that the other one names, from both; None if there is neither."""
+    """From the variable, from the file that the other one names, from both; None if there is neither.
+
+    A variable that is empty is as good as none, and so is an empty place in the list.
+    """
     monkeypatch.delenv("HOLDALL_API_KEYS", raising=False)
     monkeypatch.delenv("HOLDALL_API_KEYS_FILE", raising=False)
     assert Keys.from_environment() is None
     monkeypatch.setenv("HOLDALL_API_KEYS", "alice:one")
     assert Keys.from_environment().tenants() == {"alice"}
+    monkeypatch.setenv("HOLDALL_API_KEYS_FILE", "")
+    assert Keys.from_environment().tenants() == {"alice"}
+    monkeypatch.setenv("HOLDALL_API_KEYS", "")
+    assert Keys.from_environment() is None
+    monkeypatch.setenv("HOLDALL_API_KEYS", "alice:one")
     (tmp_path / "keys").write_text(_line("bob", "two"), encoding="utf-8")
     monkeypatch.setenv("HOLDALL_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("HOLDALL_API_KEYS", " alice:one ,, ")
     both = Keys.from_environment()
     assert (both.tenant_of("one"), both.tenant_of("two")) == ("alice", "bob")
 
 
 def test_without_keys_pages_of_other_sites_are_refused(served):
-    """A browser on the same machine sends forms wherever a page wants: such requests are 403, its own site's are not."""
+    """A browser on the same machine sends forms wherever a page wants: such requests are 403, its own site's are not.
+
+    Another port of the same machine is another site, too.
+    """
     for headers, status in (
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": f"http://127.0.0.1:{served.port + 1}"}, 403),
         ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": served.url, "Sec-Fetch-Site": "same-origin"}, 200),
         ({}, 200),
     ):

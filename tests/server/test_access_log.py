@@ -10,7 +10,8 @@ import pytest
 from tests.server._serving import KEY, begin_upload, serving, until
 
 from holdall.server import Keys, create_app
-from holdall.server._access_log import FIELDS, LOGGER
+from holdall.server._access_log import FIELDS, LOGGER, AccessLog
+from holdall.server._exchange import Exchange
 
 MADE = re.compile(r"req_[0-9a-f]{32}").fullmatch
 
@@ -147,6 +148,27 @@ def test_no_path_can_forge_a_line(served, lines, path):
     (record,) = lines()
     assert re.fullmatch(r"GET /v1/files/[!#-~]{1,1600} 404 in=0 .*", record.getMessage())
     assert len(record.path) < 600
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "path", "client"),
+    [
+        ({"method": "GET 200\n"}, "GET%20200%0A", "/a", "127.0.0.1"),
+        ({"client": ("fe80::1%a b\n", 80)}, "GET", "/a", "fe80::1%25a%20b%0A"),
+        ({"client": None}, "GET", "/a", None),
+        ({"path": "/\ud800\n"}, "GET", "/%3F%0A", "127.0.0.1"),
+        ({"path": "a" * 512}, "GET", "a" * 512, "127.0.0.1"),
+        ({"path": "a" * 513}, "GET", "a" * 512 + "...", "127.0.0.1"),
+    ],
+    ids=lambda given: repr(given)[:24],
+)
+def test_whatever_a_server_hands_over_is_one_word(lines, scope, method, path, client):
+    """Not every ASGI server checks methods, paths and addresses; one on a Unix socket knows no client at all."""
+    exchange = Exchange({"method": "GET", "path": "/a", "client": ("127.0.0.1", 80), **scope}, 0.0, seconds=0.01234)
+    AccessLog().ended(exchange)
+    (record,) = lines()
+    assert (record.method, record.path, record.client, record.duration_ms) == (method, path, client, 12.3)
+    assert record.getMessage() == (f"{method} {path} - in=0 out=0 ms=12.3 id= tenant=- client={client or '-'}")
 
 
 def test_each_of_many_requests_on_one_connection_has_its_own(served, lines):

@@ -19,6 +19,7 @@ from tests.server._stores import Watched
 
 import holdall
 from holdall import FileObject, FileStore
+from holdall.aio import AsyncFileReader
 from holdall.backend import Capability
 from holdall.backends.memory import MemoryBackend
 from holdall.server import create_app
@@ -57,6 +58,7 @@ def _put(running, data, name="a.bin", kind="application/octet-stream"):
         ("bytes=-10", (206, 0, 10)),
         ("bytes=-11", (206, 0, 10)),
         ("bytes=-" + "9" * 5000, (206, 0, 10)),
+        ("bytes=-" + "0" * 30 + "3", (206, 7, 10)),
         ("BYTES = 2 - 5", (206, 2, 6)),
         ("bytes=10-", (416, 0, 0)),
         ("bytes=" + "9" * 5000 + "-", (416, 0, 0)),
@@ -66,6 +68,7 @@ def _put(running, data, name="a.bin", kind="application/octet-stream"):
         ("bytes=", (200, 0, 10)),
         ("bytes=a-b", (200, 0, 10)),
         ("bytes=²-³", (200, 0, 10)),
+        ("bytes=\xa02-3", (200, 0, 10)),
         ("bytes=0-1,3-4", (200, 0, 10)),
         ("lines=0-1", (200, 0, 10)),
         ("0-1", (200, 0, 10)),
@@ -159,6 +162,7 @@ def test_over_http_ranges_and_conditions_have_their_headers(served):
         assert part.headers["content-range"] == f"bytes 3-{size - 3}/{size}"
         outside = httpx.get(url, headers={"Range": f"bytes={size}-"})
         assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{size}")
+        assert outside.headers["accept-ranges"] == "bytes"
         assert outside.json()["error"]["message"]
         same = httpx.get(url, headers={"If-None-Match": whole.headers["etag"]})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", whole.headers["etag"])
@@ -239,7 +243,7 @@ async def _ask(app, path, *, extensions=None, gone=None):
 
 
 def test_a_server_that_sends_local_files_is_given_the_path(tmp_path):
-    """`http.response.pathsend` for whole files on local disk; the bytes for servers without it."""
+    """`http.response.pathsend` for whole files on local disk; the bytes for servers without it, and from elsewhere."""
     with holdall.open_store(tmp_path) as store:
         file = store.create("a", BIG, purpose="batch")
     app, path = create_app(str(tmp_path)), f"/v1/files/{file.id}/content"
@@ -250,6 +254,10 @@ def test_a_server_that_sends_local_files_is_given_the_path(tmp_path):
     start, *bodies = anyio.run(lambda: _ask(app, path))
     assert b"".join(body["body"] for body in bodies) == BIG
     assert [body["more_body"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
+    store = FileStore(MemoryBackend())
+    path = f"/v1/files/{store.create('a', BIG, purpose='batch').id}/content"
+    start, *bodies = anyio.run(lambda: _ask(create_app(store), path, extensions={"http.response.pathsend": {}}))
+    assert b"".join(body["body"] for body in bodies) == BIG
 
 
 class _Signing(Watched):
@@ -274,6 +282,22 @@ def test_a_client_that_goes_ends_the_reading(tmp_path):
     assert len(sent) < 5
     assert backend.streams
     assert all(stream.closed for stream in backend.streams)
+
+
+def test_a_range_that_cannot_be_reached_leaves_nothing_open(monkeypatch):
+    """What was opened for it is closed, and the client is told to try again."""
+    backend = _Signing()
+    store = FileStore(backend)
+    file = store.create("a", BIG, purpose="batch")
+
+    async def cut(self, *_):
+        raise holdall.StorageUnavailable("cut")
+
+    monkeypatch.setattr(AsyncFileReader, "seek", cut)
+    with serving(create_app(store)) as running:
+        answer = httpx.get(f"{running.url}/v1/files/{file.id}/content", headers={"Range": "bytes=3-600000"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert [stream.closed for stream in backend.streams] == [True]
 
 
 def test_downloads_are_redirected_only_if_that_is_wanted_and_possible():

@@ -73,6 +73,15 @@ def test_bytes_and_files_are_both_bounded():
     assert [file.bytes for file in store] == [10, 0, 0]
 
 
+def test_a_file_on_its_way_counts_as_one():
+    """The last file that there is room for may be begun once."""
+    store = _store(Quota(max_files=1))
+    with store.begin("a", purpose="batch") as first:
+        with pytest.raises(QuotaExceeded):
+            store.begin("b", purpose="batch")
+        first.finish()
+
+
 def test_what_was_there_before_counts():
     """The files of an earlier process are counted when the first new one comes."""
     backend = MemoryBackend()
@@ -82,6 +91,26 @@ def test_what_was_there_before_counts():
     with pytest.raises(QuotaExceeded):
         _put(store, 3)
     _put(store, 2)
+
+
+def test_what_comes_during_the_first_count_waits_for_it():
+    """Before anything is known of what is stored, nobody is let in as if it were nothing."""
+    backend = _Slow()
+    _put(FileStore(backend), 8)
+    store = _store(Quota(max_bytes=10), backend)
+    backend.slow = True
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(_put, store, 1)
+        assert backend.stopped.wait(60)
+        second = pool.submit(_put, store, 5)
+        try:
+            with pytest.raises(TimeoutError):
+                second.result(0.2)
+        finally:
+            backend.go_on.set()
+        first.result(60)
+        with pytest.raises(QuotaExceeded):
+            second.result(60)
 
 
 def test_uploads_at_once_share_what_is_left():
@@ -134,35 +163,82 @@ def test_of_two_that_do_not_both_fit_one_does():
     assert [file.bytes for file in store] == [100]
 
 
+def _files_and_uploads(quota, backend=None, clock=None):
+    """A meter, its store of files and that of parts."""
+    ledger = Ledger(clock) if clock else Ledger()
+    meter = Metered(backend or MemoryBackend(), ledger, quota, uploads=MemoryBackend())
+    return meter, FileStore(meter), FileStore(meter.uploads)
+
+
+def _room(files):
+    """How many bytes can be written."""
+    taken = 0
+    with files.begin("other", purpose="batch") as probe, contextlib.suppress(QuotaExceeded):
+        while True:
+            probe.write(b"x")
+            taken += 1
+    return taken
+
+
 def test_a_file_counts_as_soon_as_its_parts_do_not():
     """Made of parts, it takes their place one by one: there is no moment when others are let in beyond the quota, and
     none when what is left is refused. A file that is taken back leaves the parts.
     """
-    meter = Metered(MemoryBackend(), Ledger(), Quota(max_bytes=10), uploads=MemoryBackend())
-    files, uploads = FileStore(meter), FileStore(meter.uploads)
+    meter, files, uploads = _files_and_uploads(Quota(max_bytes=10))
     parts = [_put(uploads, size) for size in (4, 2)]
-
-    def room():
-        taken = 0
-        with files.begin("other", purpose="batch") as probe, contextlib.suppress(QuotaExceeded):
-            while True:
-                probe.write(b"x")
-                taken += 1
-        return taken
 
     for taken_back in (True, False):
         with files.begin("a", purpose="batch") as made, covering(meter, made.file_id, [part.id for part in parts]):
             made.write(b"x" * 6)
-            assert room() == 4
+            assert _room(files) == 4
             file = made.finish()
-            assert room() == 4
+            assert _room(files) == 4
             for part in [] if taken_back else parts:
                 uploads.delete(part.id)
-                assert room() == 4
+                assert _room(files) == 4
             if taken_back:
                 files.delete(file.id)
-                assert room() == 4
-        assert room() == 4
+                assert _room(files) == 4
+        assert _room(files) == 4
+
+
+def test_a_file_of_parts_is_made_though_others_have_filled_the_quota_since():
+    """It takes no room that its parts did not have."""
+    clock, backend = Clock(), MemoryBackend()
+    meter, files, uploads = _files_and_uploads(Quota(max_bytes=10), backend, clock)
+    part = _put(uploads, 4)
+    with files.begin("a", purpose="batch") as made, covering(meter, made.file_id, [part.id]):
+        _put(FileStore(backend), 10)
+        clock.now += 100
+        with pytest.raises(QuotaExceeded):
+            _put(files, 1)
+        made.write(b"x" * 4)
+        made.finish()
+
+
+def test_parts_that_stay_count_beside_their_file():
+    """Once it is made, and they could not be removed: both are stored."""
+    meter, files, uploads = _files_and_uploads(Quota(max_bytes=10))
+    part = _put(uploads, 4)
+    with files.begin("a", purpose="batch") as made, covering(meter, made.file_id, [part.id]):
+        made.write(b"x" * 4)
+        made.finish()
+        assert _room(files) == 6
+    assert _room(files) == 2
+
+
+def test_of_two_that_are_made_of_the_same_parts_the_second_takes_no_room():
+    """The first takes the place of the parts, and the second is about to be given up."""
+    meter, files, uploads = _files_and_uploads(Quota(max_bytes=10))
+    part = _put(uploads, 4)
+    with files.begin("a", purpose="batch") as first, covering(meter, first.file_id, [part.id]):
+        first.write(b"x" * 4)
+        with files.begin("a", purpose="batch") as second, covering(meter, second.file_id, [part.id]):
+            second.write(b"x" * 4)
+            first.finish()
+            uploads.delete(part.id)
+            assert _room(files) == 6
+        assert _room(files) == 6
 
 
 def test_room_made_by_others_is_seen():
@@ -181,6 +257,18 @@ def test_room_made_by_others_is_seen():
     _put(store, 10)
 
 
+@pytest.mark.parametrize("quota", [Quota(max_bytes=10), Quota(max_files=1)])
+def test_what_another_process_stored_and_this_one_deletes_makes_no_room_beyond_the_quota(quota):
+    """It was not counted here, so there is nothing to take off."""
+    clock, backend = Clock(), MemoryBackend()
+    store, other = _store(quota, backend, clock), FileStore(backend)
+    store.delete(_put(store, 1).id)
+    store.delete(_put(other, 10).id)
+    _put(store, 10)
+    with pytest.raises(QuotaExceeded):
+        _put(store, 1)
+
+
 def test_a_corrupt_file_can_be_deleted_and_the_count_is_right_after():
     """Its size is unknown: the others are counted anew."""
     backend = MemoryBackend()
@@ -196,25 +284,78 @@ def test_a_corrupt_file_can_be_deleted_and_the_count_is_right_after():
         store.delete("file-broken")
 
 
-class _Slow(MemoryBackend):
-    """Listing stops after the first entry until it is let go on."""
+def test_counting_takes_a_hundredth_of_the_time():
+    """A store for which it takes three seconds is counted anew after five minutes, and not after one."""
+    clock = Clock()
 
-    def __init__(self):
+    class Large(MemoryBackend):
+        counted = 0
+
+        def list_ids(self, after=None, before=None):
+            self.counted += 1
+            clock.now += 3
+            return super().list_ids(after, before)
+
+    backend = Large()
+    store = _store(Quota(max_bytes=10), backend, clock)
+    counts = []
+    for passed in (0, 100, 190, 20):
+        clock.now += passed
+        _put(store, 1)
+        counts.append(backend.counted)
+    assert counts == [1, 1, 1, 2]
+
+
+def test_a_count_that_failed_is_made_again():
+    """Nothing is let in before one has succeeded, and it counts what is there then."""
+    backend = _Slow()
+    store = _store(Quota(max_bytes=10), backend)
+    _put(FileStore(backend), 8)
+    real, backend.list_ids = backend.list_ids, lambda *_: 1 / 0
+    with pytest.raises(holdall.StorageError, match="ZeroDivisionError"):
+        _put(store, 1)
+    backend.list_ids = real
+    with pytest.raises(QuotaExceeded):
+        _put(store, 3)
+    _put(store, 2)
+
+
+def test_a_file_that_became_corrupt_gives_back_its_room():
+    """What it had is not known any more when it is deleted: the others are counted anew."""
+    clock, backend = Clock(), MemoryBackend()
+    store = _store(Quota(max_bytes=10), backend, clock)
+    file = _put(store, 9)
+    backend.remove(file.id)
+    backend.stage(file.id).publish(b"{}")
+    store.delete(file.id)
+    _put(store, 10)
+
+
+class _Slow(MemoryBackend):
+    """Listing stops after the first entry, or after the last one, until it is let go on."""
+
+    def __init__(self, *, at_end=False):
         super().__init__()
         self.stopped, self.go_on = threading.Event(), threading.Event()
-        self.slow = False
+        self.slow, self.at_end = False, at_end
 
     def read_metas(self, file_ids):
         for found in super().read_metas(file_ids):
             yield found
-            if self.slow:
-                self.stopped.set()
-                assert self.go_on.wait(60)
+            if self.slow and not self.at_end:
+                self._stop()
+        if self.slow:
+            self._stop()
+
+    def _stop(self):
+        self.stopped.set()
+        assert self.go_on.wait(60)
 
 
-def test_what_comes_and_goes_while_files_are_counted_is_counted_once():
+@pytest.mark.parametrize("at_end", [False, True])
+def test_what_comes_and_goes_while_files_are_counted_is_counted_once(at_end):
     """A file stored, one deleted and one on its way, behind the counter's back and before its eyes."""
-    clock, backend = Clock(), _Slow()
+    clock, backend = Clock(), _Slow(at_end=at_end)
     store = _store(Quota(max_bytes=100), backend, clock)
     first, second = _put(store, 1), _put(store, 2)
     with ThreadPoolExecutor(1) as pool, store.begin("u", purpose="batch") as open_upload:

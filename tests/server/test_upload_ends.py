@@ -113,6 +113,9 @@ def test_what_is_no_list_of_parts_is_refused_and_changes_nothing(server):
     both = [part, server.part(upload)]
     for md5 in ("0" * 32, "", "nonsense"):
         assert "md5" in server.refused(server.sdk.uploads.complete, upload.id, part_ids=both, md5=md5)
+    for number, message in ((10_001, "at most 10000"), (10_000, "no such part")):
+        many = [f"part_{n:032x}" for n in range(number)]
+        assert message in server.refused(server.sdk.uploads.complete, upload.id, part_ids=many)
     assert list(server.store) == []
 
     assert server.sdk.uploads.complete(upload.id, part_ids=both).file.bytes == 10

@@ -138,6 +138,16 @@ def test_a_limit_of_the_store_holds_for_uploads_too(tmp_path):
                 assert (answer.status_code, size) == (status, size)
 
 
+def test_a_file_in_parts_may_be_as_large_as_was_said(tmp_path):
+    """It is completed, though the store takes no such file in one piece."""
+    size = 2**20 + 1
+    with serving(create_app(f"file://{tmp_path}/files?max_bytes=1MiB", max_upload_bytes=size)) as running:
+        sdk = openai.OpenAI(base_url=f"{running.url}/v1", api_key="any", max_retries=0)
+        upload = sdk.uploads.create(bytes=size, filename="a", mime_type="a/b", purpose="batch")
+        part = sdk.uploads.parts.create(upload.id, data=b"x" * size).id
+        assert sdk.uploads.complete(upload.id, part_ids=[part]).file.bytes == size
+
+
 def test_places_are_closed_when_the_server_stops(tmp_path, monkeypatch):
     """Those that were opened below a URL; a store that was given stays open."""
     closed, close = [], LocalBackend.close

@@ -8,6 +8,7 @@ import gc
 import os
 
 import pytest
+from holdall_fsspec._stream import RangeStream
 
 import holdall
 from holdall import AccessDenied, FileNotFound, InvalidStoreURL, StorageError, StorageUnavailable
@@ -54,16 +55,41 @@ def test_reading_asks_once_for_each_of_metadata_size_and_range(store, bucket):
     assert bucket.calls() == ["get meta.json", "head data.bin", "get data.bin"]
 
 
-def test_a_large_file_is_read_in_few_requests_and_none_is_past_its_end(store, bucket):
-    """Pieces grow to 2 MiB."""
+def test_a_large_file_is_read_in_few_requests_and_none_is_past_its_end(store, bucket, monkeypatch):
+    """Pieces grow to 2 MiB; the last one ends where the file does, or the range that was asked for."""
     file = store.create("a", chunks(BIG), purpose="batch")
-    bucket.calls()
+    ranges, real = [], bucket.cat_file
+
+    def noted(self, path, start=None, end=None, **kwargs):
+        ranges.append((start, end))
+        return real(self, path, start, end, **kwargs)
 
     with store.open(file.id) as stream:
+        monkeypatch.setattr(bucket, "cat_file", noted)
         while stream.read(100_000):
             pass
 
-    assert len([c for c in bucket.calls() if c == "get data.bin"]) <= 9
+    assert len(ranges) <= 9
+    assert [start for start, _ in ranges] == [0, *(end for _, end in ranges[:-1])]
+    assert ranges[-1][1] == BIG
+    with store.backend.open_data(file.id, 0, 300_000) as stream:
+        assert len(stream.read()) == 300_000
+    assert ranges[-1][1] == 300_000
+
+
+def test_a_file_that_is_shorter_than_it_was_said_to_be_ends_where_it_ends():
+    """Whoever reads it gets what there is, and does not ask for more without end."""
+    asked = []
+
+    def fetch(start, stop):
+        asked.append((start, stop))
+        assert len(asked) < 5
+        return b"12345"[start:stop]
+
+    with RangeStream(fetch, 0, 10) as stream:
+        assert stream.read() == b"12345"
+    with pytest.raises(ValueError, match="closed"):
+        stream.read(1)
 
 
 @pytest.mark.parametrize("name", ["meta.json", "data.bin"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
+import signal
 import threading
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec.asyn
@@ -14,7 +17,7 @@ import pytest
 from holdall_fsspec._pool import Pool
 
 import holdall
-from holdall import AccessDenied, FileNotFound, StorageError, StorageFull, StorageUnavailable
+from holdall import AccessDenied, FileNotFound, InvalidRequest, StorageError, StorageFull, StorageUnavailable
 
 
 class HttpError(Exception):
@@ -29,6 +32,30 @@ class ConnectTimeout(Exception):
     """Known by its name only."""
 
 
+class Instance:
+    """A filesystem with one connection, which says when it is closed."""
+
+    def __init__(self):
+        self.dircache = types.SimpleNamespace()
+        self.closed = 0
+        self.client = self
+
+    def close(self):
+        self.closed += 1
+
+
+def _exit_code_of_a_child(work):
+    """Run this in a forked process that is killed if it waits forever."""
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(30)
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def _named(name, base=Exception):
     return type(name, (base,), {})("x")
 
@@ -41,7 +68,11 @@ def _named(name, base=Exception):
         (NotImplementedError("read-only"), StorageError),
         (HttpError(403), AccessDenied),
         (HttpError(401), AccessDenied),
+        (HttpError(407), AccessDenied),
+        (HttpError(408), StorageUnavailable),
+        (HttpError(423), StorageUnavailable),
         (HttpError(429), StorageUnavailable),
+        (HttpError(500), StorageUnavailable),
         (HttpError(503), StorageUnavailable),
         (HttpError(507), StorageFull),
         (HttpError(400), StorageError),
@@ -56,6 +87,8 @@ def _named(name, base=Exception):
         (TimeoutError("x"), StorageUnavailable),
         (OSError(28, "No space left on device"), StorageFull),
         (RuntimeError("odd"), StorageError),
+        (RuntimeError("530 is no reply of an FTP server here"), StorageError),
+        (RuntimeError("a page of HTML " * 100), StorageError),
     ],
 )
 def test_what_a_client_raises_becomes_the_error_that_fits(store, bucket, error, kind):
@@ -67,6 +100,7 @@ def test_what_a_client_raises_becomes_the_error_that_fits(store, bucket, error, 
     assert type(caught.value) is kind
     assert caught.value.__cause__ is error
     assert "hunter2" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_no_listing_is_kept(store):
@@ -141,6 +175,110 @@ def test_an_instance_that_failed_is_not_used_again(store, bucket):
         assert third is not first
 
 
+def test_an_instance_that_found_nothing_is_used_again():
+    """An absent file is an answer: its connection is as good as before."""
+    pool = Pool(Instance, shared=False)
+    with pytest.raises(FileNotFoundError), pool.use() as first:
+        raise FileNotFoundError
+    with pool.use() as second:
+        assert (second, first.closed) == (first, 0)
+
+
+def test_no_more_than_eight_connections_wait_for_their_next_use():
+    """After many threads at once the others are closed, and all of them once the store is."""
+    pool = Pool(Instance, shared=False)
+    taken = [pool.take() for _ in range(10)]
+    for fs in taken:
+        pool.give_back(fs)
+    assert [fs.closed for fs in taken] == [0] * 8 + [1] * 2
+    pool.close()
+    assert [fs.closed for fs in taken] == [1] * 10
+
+
+def test_an_instance_in_use_is_closed_when_it_comes_back_to_a_closed_pool():
+    """Not under its user; and nobody gets another."""
+    pool = Pool(Instance, shared=False)
+    with pool.use() as fs:
+        pool.close()
+        assert fs.closed == 0
+        with pytest.raises(InvalidRequest, match="closed"):
+            pool.take()
+    assert fs.closed == 1
+
+
+def test_a_connection_that_cannot_be_closed_does_not_keep_the_others_open():
+    """Whatever a client raises when it hangs up, on a connection that is gone: nobody waits for it."""
+
+    class Broken(Instance):
+        def close(self):
+            super().close()
+            raise ConnectionResetError
+
+    pool = Pool(Broken, shared=False)
+    taken = [pool.take(), pool.take()]
+    for fs in taken:
+        pool.give_back(fs)
+    pool.close()
+    assert [fs.closed for fs in taken] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_leaves_the_connections_of_its_parent_alone():
+    """It neither closes nor frees them, which would end what the parent is doing with them."""
+    for shared in (False, True):
+        pool = Pool(Instance, shared=shared)
+        fs = pool.take()
+        pool.give_back(fs)
+        inherited = weakref.ref(fs)
+        del fs
+
+        def work(pool=pool, inherited=inherited):
+            with pool.use() as own:
+                gc.collect()
+                kept = inherited() is not None and own is not inherited()
+            pool.close()
+            return kept and own.closed == 1 and inherited().closed == 0
+
+        assert _exit_code_of_a_child(work) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_during_a_call_closes_what_it_opens():
+    """What the parent had in use is not counted in the child, neither before nor after it is given back there."""
+    pool = Pool(Instance, shared=True)
+    with pool.use() as parents:
+
+        def work():
+            pool.give_back(parents)
+            with pool.use() as own:
+                pool.close()
+                in_use = own.closed
+            return (in_use, own.closed, parents.closed) == (0, 1, 0)
+
+        assert _exit_code_of_a_child(work) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_lock_that_its_parent_held():
+    """Fsspec starts its event loop under a lock, which a thread of the parent may hold, and nobody in the child."""
+
+    class Asynchronous(Instance):
+        def __init__(self):
+            super().__init__()
+            self.loop = fsspec.asyn.get_loop()
+
+    pool = Pool(Asynchronous, shared=True)
+    with pool.use():
+        pass
+
+    def work():
+        with pool.use() as own:
+            return own.loop is not None
+
+    with fsspec.asyn.get_lock():
+        assert _exit_code_of_a_child(work) == 0
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_process_opens_its_own_connections(tmp_path):
     """After a fork the store goes on working, in the child by instances of its own."""
@@ -194,13 +332,13 @@ def test_an_instance_for_all_threads_is_closed_when_its_last_user_has_left(faile
         async def close(self):
             closed.append(asyncio.get_running_loop())
 
-    class Instance:
+    class Asynchronous:
         def __init__(self):
             self.loop = fsspec.asyn.get_loop()
             self.service_client = Service()
             self.dircache = types.SimpleNamespace()
 
-    pool = Pool(Instance, shared=True)
+    pool = Pool(Asynchronous, shared=True)
     with contextlib.suppress(ConnectionResetError), pool.use() as one:
         with pool.use() as other:
             assert other is one

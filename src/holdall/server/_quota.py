@@ -172,12 +172,7 @@ class Ledger:
                 if self._counted_at is not None and started - self._counted_at < _RECOUNT_FULL_SECONDS:
                     return  # another thread has just done it
                 self._came, self._went = {}, set()
-            try:
-                found = meter.sizes()
-            except BaseException:
-                with self._lock:
-                    self._came = None
-                raise
+            found = meter.sizes()
             with self._lock:
                 found |= self._came
                 for gone in self._went | self._pending.keys():

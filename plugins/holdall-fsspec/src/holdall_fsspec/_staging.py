@@ -134,7 +134,6 @@ class FsspecStagedFile(StagedFile):
             # The request may have succeeded although its response was lost.
             if not self._is_there(meta):
                 raise
-        self._temporary = None
 
     def _is_there(self, meta: bytes) -> bool:
         with contextlib.suppress(Exception), self._place.pool.use() as fs:

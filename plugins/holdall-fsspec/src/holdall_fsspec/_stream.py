@@ -21,7 +21,7 @@ class RangeStream(io.RawIOBase):
         super().__init__()
         self._fetch = fetch
         self._at = start
-        self._stop = max(start, stop)
+        self._stop = stop
         self._ahead = b""
         self._ahead_at = start
         self._step = _FIRST_BYTES
