@@ -12,7 +12,7 @@ from holdall.backend import Debris
 from holdall.backends.local import LocalBackend
 from holdall.backends.memory import MemoryBackend
 from holdall.errors import FileNotFound, InvalidRequest, StorageError
-from holdall.wrappers import Fault, Faulty, Prefixed, Verb
+from holdall.wrappers import Fault, Faulty, Prefixed, Verb, Wrapper
 
 UUID = "0" * 32
 
@@ -154,6 +154,22 @@ def test_an_absent_file_is_named_as_the_caller_knows_it():
     """No prefix shows."""
     with pytest.raises(FileNotFound, match=r"no file file-1$"):
         Prefixed(MemoryBackend(), "t").remove("file-1")
+
+
+def test_a_stream_that_is_closed_closes_the_one_in_the_storage(tmp_path):
+    """Nothing waits for the garbage collector."""
+    inner = LocalBackend(tmp_path, fsync=False)
+    fill(Prefixed(inner, "t"), "file-1")
+    streams = []
+
+    class Kept(Wrapper):
+        def open_data(self, *args):
+            streams.append(super().open_data(*args))
+            return streams[-1]
+
+    Prefixed(Kept(inner), "t").open_data("file-1").close()
+
+    assert [stream.closed for stream in streams] == [True]
 
 
 def test_a_prefixed_sweep_takes_its_own_leftovers_and_no_others(tmp_path):
