@@ -75,6 +75,11 @@ def test_what_is_not_found_has_the_errno_of_that(kind):
     assert kind("no").operation is None
 
 
+class _Foreign(OSError):
+    """As client libraries have them: Python makes no `PermissionError` or the like of one."""
+
+
+@pytest.mark.parametrize("cause", [OSError, _Foreign])
 @pytest.mark.parametrize(
     ("number", "kind", "advice"),
     [
@@ -84,17 +89,26 @@ def test_what_is_not_found_has_the_errno_of_that(kind):
         (errno.ENOSPC, StorageFull, "; free some space or raise the quota"),
         (errno.EDQUOT, StorageFull, "; free some space or raise the quota"),
         (errno.EFBIG, StorageFull, "; free some space or raise the quota"),
-        (errno.EMFILE, StorageUnavailable, "; try again"),
+        (errno.EAGAIN, StorageUnavailable, "; try again"),
+        (errno.EBUSY, StorageUnavailable, "; try again"),
+        (errno.ECONNREFUSED, StorageUnavailable, "; try again"),
         (errno.ECONNRESET, StorageUnavailable, "; try again"),
+        (errno.EHOSTUNREACH, StorageUnavailable, "; try again"),
+        (errno.EMFILE, StorageUnavailable, "; try again"),
+        (errno.ENETUNREACH, StorageUnavailable, "; try again"),
+        (errno.ENFILE, StorageUnavailable, "; try again"),
+        (errno.ENOMEM, StorageUnavailable, "; try again"),
+        (errno.EPIPE, StorageUnavailable, "; try again"),
+        (errno.ESTALE, StorageUnavailable, "; try again"),
         (errno.ETIMEDOUT, StorageUnavailable, "; try again"),
         (errno.EIO, StorageError, ""),
         (errno.ENOENT, StorageError, ""),
     ],
 )
-def test_an_oserror_becomes_the_kind_that_fits(number, kind, advice):
+def test_an_oserror_becomes_the_kind_that_fits(number, kind, advice, cause):
     """The sentence says what was attempted, on what, where, why and what to do; the number is kept."""
     reason = os.strerror(number)
-    error = storage_error(OSError(number, reason), "create", file_id="file-a", backend="file:///x")
+    error = storage_error(cause(number, reason), "create", file_id="file-a", backend="file:///x")
 
     assert type(error) is kind
     assert str(error) == f"cannot create file-a on file:///x: {reason}{advice}"

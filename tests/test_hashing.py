@@ -173,6 +173,34 @@ def test_a_helper_that_could_not_be_started_does_not_hash_twice(monkeypatch):
     assert helpers.idle._value == 2
 
 
+def test_a_chunk_that_comes_when_the_helper_has_nothing_left_is_hashed_too(monkeypatch):
+    """The helper that finds nothing waiting is gone for the next chunk, not only soon after it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    helpers = _hashing._Helpers()
+    monkeypatch.setattr(_hashing, "_helpers", helpers)
+    found_nothing, handed_over = threading.Event(), threading.Event()
+
+    class Watched(_hashing.deque):
+        def __bool__(self):
+            found = len(self)
+            if not found:
+                found_nothing.set()
+                # The next chunk has to wait until the helper has said that it is gone.
+                handed_over.wait(0.2)
+            return bool(found)
+
+    monkeypatch.setattr(_hashing, "deque", Watched)
+    digest = Sha256()
+    digest.update(b"1" * LARGE, lambda _: None)
+    found_nothing.wait()
+    digest.update(b"2" * LARGE, lambda _: None)
+    handed_over.set()
+    helpers.pool.shutdown()
+
+    assert not len(digest._waiting)
+    assert digest.hexdigest() == hashlib.sha256(b"1" * LARGE + b"2" * LARGE).hexdigest()
+
+
 def _no_thread():
     raise RuntimeError("can't start new thread")
 

@@ -226,6 +226,18 @@ def test_quick_is_what_was_read_before_on_a_quick_backend():
     assert not store.is_quick(file.id)
 
 
+def test_what_is_found_deleted_is_remembered_no_more():
+    """Another handle has deleted it: what this one remembers would only take memory."""
+    backend = MemoryBackend()
+    store = FileStore(backend)
+    file = store.create("a", b"a", purpose="batch")
+    backend.remove(file.id)
+    assert store.is_quick(file.id)
+    with pytest.raises(FileNotFound):
+        store.get(file.id)
+    assert not store.is_quick(file.id)
+
+
 def test_a_storage_that_fails_half_way_fails_after_the_files_before():
     """Iterating delivers what was read or remembered before the failure, then raises it."""
     backend = fakes.Recording()

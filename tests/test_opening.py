@@ -89,8 +89,18 @@ def test_a_memory_store_can_be_used_in_a_forked_child():
     assert done.returncode == 7
 
 
-@pytest.mark.parametrize("url", ["memory://user@name", "memory://name:80"])
-def test_memory_has_no_user_or_port(url):
-    """What memory cannot have is refused, not ignored."""
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://user@name",
+        "memory://name:80",
+        "file://user@/nowhere",
+        "file://localhost:80/nowhere",
+        "file://host/nowhere",
+        "file://",
+    ],
+)
+def test_memory_and_directories_have_no_user_or_port(url):
+    """What they cannot have is refused, not ignored."""
     with pytest.raises(InvalidStoreURL):
         holdall.open_store(url)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from tests.fakes import Clock
 
 from holdall import FileStore
+from holdall.backend import Debris
 from holdall.backends.local import LocalBackend
 from holdall.backends.memory import MemoryBackend
 from holdall.errors import FileNotFound, InvalidRequest, StorageError
-from holdall.wrappers import Fault, Faulty, Prefixed
+from holdall.wrappers import Fault, Faulty, Prefixed, Verb, Wrapper
 
 UUID = "0" * 32
 
@@ -104,20 +107,69 @@ def test_an_id_that_has_no_room_for_the_prefix_is_absent_and_cannot_be_created()
         backend.stage(too_long)
 
 
-def test_errors_name_the_id_that_the_caller_knows():
-    """Whether the storage finds nothing at once or fails while reading, no prefix shows."""
-    inner = MemoryBackend()
-    id_inside = f"file-t_{UUID}"
-    error = StorageError(f"cannot read {id_inside} in /srv/{id_inside}/data.bin", file_id=id_inside)
-    backend = Prefixed(Faulty(inner, [Fault("read", error)]), "t")
-    fill(backend, f"file-{UUID}")
+def _staged(use):
+    def call(backend, file_id):
+        with backend.stage(file_id) as staged:
+            use(staged)
 
-    with pytest.raises(StorageError) as caught, backend.open_data(f"file-{UUID}") as stream:
-        stream.read()
-    assert str(caught.value) == f"cannot read file-{UUID} in /srv/{id_inside}/data.bin"
-    assert caught.value.file_id == f"file-{UUID}"
+    return call
+
+
+CALLS = {
+    "stage": lambda backend, file_id: backend.stage(file_id),
+    "write": _staged(lambda staged: staged.write(b"x")),
+    "publish": _staged(lambda staged: staged.publish(b"{}")),
+    "discard": _staged(lambda staged: None),
+    "read_meta": lambda backend, file_id: backend.read_meta(file_id),
+    "read_metas": lambda backend, file_id: list(backend.read_metas([file_id])),
+    "open_data": lambda backend, file_id: backend.open_data(file_id),
+    "read": lambda backend, file_id: backend.open_data(file_id).read(),
+    "list_ids": lambda backend, file_id: list(backend.list_ids()),
+    "listing_version": lambda backend, file_id: backend.listing_version(),
+    "remove": lambda backend, file_id: backend.remove(file_id),
+    "debris": lambda backend, file_id: list(backend.debris()),
+    "discard_debris": lambda backend, file_id: backend.discard_debris(Debris("x", "stray file", file_id, 1, 0.0)),
+    "signed_url": lambda backend, file_id: backend.signed_url(file_id, 60),
+    "local_path": lambda backend, file_id: backend.local_path(file_id),
+    "close": lambda backend, file_id: backend.close(),
+}
+
+
+@pytest.mark.parametrize("verb", get_args(Verb))
+def test_errors_name_the_id_that_the_caller_knows(verb):
+    """Whatever fails in the storage, no prefix shows, except in a path."""
+    inner, file_id, id_inside = MemoryBackend(), f"file-{UUID}", f"file-t_{UUID}"
+    if verb == "read":
+        fill(Prefixed(inner, "t"), file_id)
+    error = StorageError(f"cannot use {id_inside} in /srv/{id_inside}/data.bin", file_id=id_inside)
+    backend = Prefixed(Faulty(inner, [Fault(verb, error)]), "t")
+
+    with pytest.raises(StorageError) as caught:
+        CALLS[verb](backend, file_id)
+    assert str(caught.value) == f"cannot use {file_id} in /srv/{id_inside}/data.bin"
+    assert caught.value.file_id == file_id
+
+
+def test_an_absent_file_is_named_as_the_caller_knows_it():
+    """No prefix shows."""
     with pytest.raises(FileNotFound, match=r"no file file-1$"):
-        backend.remove("file-1")
+        Prefixed(MemoryBackend(), "t").remove("file-1")
+
+
+def test_a_stream_that_is_closed_closes_the_one_in_the_storage(tmp_path):
+    """Nothing waits for the garbage collector."""
+    inner = LocalBackend(tmp_path, fsync=False)
+    fill(Prefixed(inner, "t"), "file-1")
+    streams = []
+
+    class Kept(Wrapper):
+        def open_data(self, *args):
+            streams.append(super().open_data(*args))
+            return streams[-1]
+
+    Prefixed(Kept(inner), "t").open_data("file-1").close()
+
+    assert [stream.closed for stream in streams] == [True]
 
 
 def test_a_prefixed_sweep_takes_its_own_leftovers_and_no_others(tmp_path):

@@ -184,8 +184,11 @@ def test_capabilities_and_limits_are_those_of_the_wrapped(name):
     dropped = {"ReadOnly": Capability.EXCLUSIVE_REMOVE, "Prefixed": Capability.PORTABLE_LAYOUT}
     inner = Recorder()
 
+    inner.quick = True
+
     wrapper = WRAPPERS[name](inner)
 
+    assert wrapper.quick is (name != "Latency")
     assert wrapper.capabilities == inner.capabilities & ~dropped.get(name, Capability(0))
     assert wrapper.limits == inner.limits
     assert wrapper.inner is inner

@@ -145,7 +145,7 @@ class Upload:
 
     def _check_whole(self, what: str) -> None:
         # Otherwise a file with part of a chunk missing would be published as if it were complete.
-        if not self._whole and not self._ended:
+        if not self._whole:
             raise InvalidRequest(
                 f"cannot {what} the upload of {_shown(self._fields['filename'])}: a write failed; begin another",
                 operation="create",

@@ -157,8 +157,6 @@ class _Copy:
         except FileNotFound as error:
             # It belongs to another store in the same storage, and is skipped as in listings.
             raise _Gone from error
-        except CorruptMetadata as error:
-            raise _NotCopied(str(error)) from error
         if has_expired(file, self._clock()):
             self._expired += 1
             return 0

@@ -316,6 +316,17 @@ async def test_iterating_may_be_abandoned():
         await checkpoint()
 
 
+async def test_a_sweep_has_the_arguments_that_it_is_given(tmp_path):
+    """The age of leftovers that go, and that nothing may go."""
+    (tmp_path / "file-dead").mkdir()
+    async with open_async_store(tmp_path, fsync=False) as store:
+        assert (await store.sweep()).leftovers == ()
+        for dry_run in (True, False):
+            report = await store.sweep(older_than=0, dry_run=dry_run)
+            assert (len(report.leftovers), report.dry_run) == (1, dry_run)
+            assert (tmp_path / "file-dead").exists() is dry_run
+
+
 async def test_verify_reports_progress_on_the_loop(url):
     """`on_file` is called with each file's id and size, in the loop's own thread."""
     seen = []

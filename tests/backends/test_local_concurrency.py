@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import os
 import threading
@@ -231,6 +233,25 @@ def test_a_slow_write_outlives_a_sweep(child, root, check_store, own):
     assert check_store(root) == {file.id}
 
 
+def test_where_nothing_can_be_locked_a_write_is_told_from_a_leftover_by_its_age(monkeypatch, root, check_store):
+    """Not every network file system has locks. On one without, files are stored all the same, and a sweep removes what
+    is old.
+    """
+
+    def unsupported(fd, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with holdall.open_store(root, fsync=False) as store:
+        with store.begin("young", purpose="batch") as upload:
+            upload.write(b"young")
+            assert store.sweep().leftovers == ()
+            file = upload.finish()
+        with store.begin("old", purpose="batch") as upload:
+            assert [d.file_id for d in store.sweep(older_than=0).leftovers] == [upload.file_id]
+        assert check_store(root) == {file.id}
+
+
 def test_a_sweep_at_every_step_of_a_write(calls, root, check_store):
     """A sweep by somebody else before any single step of a create never spoils it: not while the write has no lock yet,
     nor while it appears.
@@ -259,20 +280,23 @@ def test_a_sweep_at_every_step_of_a_write(calls, root, check_store):
         assert check_store(root) == set(created)
 
 
-def test_a_write_that_begins_at_every_step_of_a_sweep(calls, monkeypatch, root, check_store):
-    """A write that has made its directory and nothing else yet, and goes on while a sweep looks at that directory, is
-    not spoilt, whichever step of the sweep it is.
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("where", ["os.open", "fcntl.flock"])
+def test_a_write_that_begins_at_every_step_of_a_sweep(calls, monkeypatch, root, check_store, where):
+    """A write that has made its directory but not its data, or its data but not locked it, and goes on while a sweep
+    looks at that directory, is not spoilt, whichever step of the sweep it is.
     """
     events = paused, go_on, staged, swept = [threading.Event() for _ in range(4)]
-    below = os.open
+    below = os.open if where == "os.open" else fcntl.flock
 
-    def pausing(path, *args, **kwargs):
-        if threading.current_thread().name == "writer" and str(path).endswith(".new/data.bin") and not go_on.is_set():
+    def pausing(what, *args, **kwargs):
+        begins = where == "fcntl.flock" or str(what).endswith(".new/data.bin")
+        if threading.current_thread().name == "writer" and begins and not go_on.is_set():
             paused.set()
             go_on.wait()
-        return below(path, *args, **kwargs)
+        return below(what, *args, **kwargs)
 
-    monkeypatch.setattr(os, "open", pausing)
+    monkeypatch.setattr(where, pausing)
     with holdall.open_store(root, fsync=False) as store:
         created: list[str] = []
 
@@ -295,7 +319,7 @@ def test_a_write_that_begins_at_every_step_of_a_sweep(calls, monkeypatch, root, 
         for nth in itertools.count(1):
             for event in events:
                 event.clear()
-            writer = threading.Thread(target=write, name="writer")
+            writer = threading.Thread(target=write, name="writer", daemon=True)
             writer.start()
             paused.wait()
             reached = calls.fault(lambda: store.sweep(older_than=0), nth, let_go)

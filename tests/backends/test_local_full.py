@@ -68,8 +68,10 @@ def test_full_disk(small_disk, check_store, leftovers, excess_pages):
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_delete_on_a_disk_without_room_for_a_name(small_disk, leftovers, fsync):
-    """Where not even a directory can be made any more, deleting still works, once, and gives its space back."""
+def test_delete_on_a_disk_without_room_for_a_name(small_disk, leftovers, calls, fsync):
+    """Where not even a directory can be made any more, deleting still works, once, is durable, and gives its space
+    back.
+    """
     disk = small_disk("nr_inodes=12")
     with holdall.open_store(f"{disk}/root", fsync=fsync) as store:
         file = store.create("a", b"a", purpose="batch")
@@ -81,7 +83,8 @@ def test_delete_on_a_disk_without_room_for_a_name(small_disk, leftovers, fsync):
         with pytest.raises(holdall.StorageFull):
             store.create("b", b"b", purpose="batch")
         assert store.get_content(file.id) == b"a"
-        store.delete(file.id)
+        made = calls.count(lambda: store.delete(file.id))
+        assert [name for name in made if name in {"unlink", "fsync"}][:2] == ["unlink", "fsync" if fsync else "unlink"]
         with pytest.raises(holdall.FileNotFound):
             store.delete(file.id)
         assert os.listdir(f"{disk}/root") == []

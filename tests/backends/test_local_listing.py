@@ -148,17 +148,24 @@ def test_what_cannot_be_told_is_not_this_machine(tmp_path, content):
     assert is_on_this_machine("/", str(mounts)) is False
 
 
+@pytest.mark.timeout(30)
 def test_without_openat2_the_same_is_read(root, monkeypatch):
-    """Where the kernel or a sandbox refuses it, files are opened step by step."""
+    """Where the kernel or a sandbox refuses it, files are opened step by step; nothing is waited for or left open."""
     monkeypatch.setattr(_files, "open_unlinked", None)
     with holdall.open_store(root, fsync=False) as store:
         file = _put(store)
+        os.mkdir(f"{root}/file-{'e' * 32}")
+        os.mkfifo(f"{root}/file-{'e' * 32}/meta.json")
+        descriptors = os.listdir("/dev/fd")
         assert store.get(file.id) == file
         assert store.get_content(file.id) == b"a"
         assert list(store) == [file]
         os.symlink(f"{root}/{file.id}", f"{root}/file-{'f' * 32}")
         with pytest.raises(holdall.FileNotFound):
             store.get(f"file-{'f' * 32}")
+        with pytest.raises(holdall.CorruptMetadata):
+            store.get(f"file-{'e' * 32}")
+        assert len(os.listdir("/dev/fd")) == len(descriptors)
 
 
 def test_many_are_read_as_one_by_one(store, root):

@@ -95,6 +95,15 @@ def test_a_sweep_does_not_wait_for_the_pause(root, monkeypatch):
     store.close()
 
 
+def test_a_sweep_after_the_thread_has_ended(root):
+    """While another thread closes the store, or the interpreter exits, there is nothing left to wait for."""
+    store, ids = _filled(root, 1)
+    store.delete(ids.pop())
+    store.backend._reaper._work().executor.shutdown()
+    assert store.sweep(older_than=0).leftovers == ()
+    store.close()
+
+
 def test_an_interrupted_wait_hurries_nobody_else(root, monkeypatch):
     """After Ctrl-C in a sweep, removals are waited out as before."""
     store, ids = _filled(root, 2)

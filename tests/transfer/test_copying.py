@@ -156,6 +156,18 @@ def test_progress_is_told(source, target):
     assert max(written) <= 256 * 1024
 
 
+def test_progress_is_told_of_what_is_not_copied_too(target):
+    """A file that has expired, or that fails, counts as processed, with size 0."""
+    now, seen = 1_800_000_000.0, []
+    source = holdall.FileStore(holdall.open_store("memory://").backend, clock=lambda: now)
+    expired = source.create("a", b"a", purpose="batch", expires_after=60)
+    with source.backend.stage("file-damaged") as staged:
+        staged.publish(b"{")
+    copy_store(source, target, on_file=lambda *of: seen.append(of), clock=lambda: now + 60)
+
+    assert sorted(seen) == sorted([(expired.id, 0), ("file-damaged", 0)])
+
+
 def test_memory_stays_bounded(tmp_path):
     """Copying a file takes no more memory than a few chunks, whatever its size."""
     size = 24 * 1024 * 1024

@@ -23,7 +23,7 @@ __all__ = ["MemoryBackend"]
 class _Space:
     """Entries, and their ids in order. The lock makes publish and remove atomic.
 
-    An id without an entry does not count: an interrupt between two changes may leave one.
+    An id without an entry, or in the list twice, does not count: an interrupt between two changes may leave one.
     """
 
     def __init__(self) -> None:
@@ -134,9 +134,7 @@ class _MemoryStagedFile(StagedFile):
                 raise StorageError(
                     f"cannot create {self._file_id}: an entry with this id exists already", file_id=self._file_id
                 )
-            at = bisect.bisect_left(space.ids, self._file_id)
-            if space.ids[at : at + 1] != [self._file_id]:
-                space.ids.insert(at, self._file_id)
+            bisect.insort(space.ids, self._file_id)
             space.entries[self._file_id] = entry
         self.discard()
 

@@ -93,7 +93,6 @@ class LocalStagedFile(StagedFile):
         self._fsync = fsync
         self._make_room: Callable[[], None] | None = make_room
         self._name = new_name(file_id, "new")
-        self._finished = False
         self._process = _process
         self._identity: tuple[int, int] | None = None
         try:
@@ -128,9 +127,7 @@ class LocalStagedFile(StagedFile):
                 durably(self._root, self._appear)
             else:
                 self._appear()
-            self._finished = True
         except BaseException as error:
-            self._finished = False
             self._unpublish()
             if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise StorageError(
@@ -140,12 +137,10 @@ class LocalStagedFile(StagedFile):
             raise
 
     def discard(self) -> None:
-        if self._finished:
-            return
-        self._finished = True
         try:
             self._close_data()
         finally:
+            # Does nothing after `publish`, which has moved it away.
             if self._process == _process:
                 erase(self._name, self._staging.fd)
 
