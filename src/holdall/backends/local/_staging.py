@@ -37,6 +37,9 @@ STAGING = ".staging"
 
 _log = logging.getLogger("holdall")
 
+# Large enough for the file system to allocate long extents, small enough that little is left to sync at the end.
+_WRITEBACK_BYTES = 4 * 1024 * 1024
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -95,6 +98,8 @@ class LocalStagedFile(StagedFile):
         self._name = new_name(file_id, "new")
         self._process = _process
         self._identity: tuple[int, int] | None = None
+        # How much was written since writeback was last started.
+        self._behind = 0
         try:
             os.mkdir(self._name, 0o700, dir_fd=staging.fd)
             self._fd = self._create(DATA)
@@ -111,12 +116,15 @@ class LocalStagedFile(StagedFile):
     def write(self, chunk: Buffer) -> None:
         self._check_process()
         self._write_all(self._fd, chunk)
+        self._behind += len(chunk)
+        if self._behind >= _WRITEBACK_BYTES:
+            # Otherwise the disk would be idle until the file is complete, and the caller would wait for all of it then.
+            self._start_writing()
 
     def publish(self, meta: bytes) -> None:
         self._check_process()
-        if self._fsync and start_writing is not None:
-            # Data and metadata that are written back together share one journal commit instead of waiting for two.
-            start_writing(self._fd)
+        # Data and metadata that are written back together share one journal commit instead of waiting for two.
+        self._start_writing()
         self._write_meta(meta)
         if self._fsync:
             sync_data(self._fd)
@@ -187,6 +195,11 @@ class LocalStagedFile(StagedFile):
             view = memoryview(data)
             while written < len(view):
                 written += self._roomy(os.write, fd, view[written:])
+
+    def _start_writing(self) -> None:
+        self._behind = 0
+        if self._fsync and start_writing is not None:
+            start_writing(self._fd)
 
     def _roomy(self, call: Callable[..., T], *args: Any) -> T:
         """The result of the call, repeated once if the disk was full and `make_room` has not been tried yet."""
