@@ -91,7 +91,10 @@ def serve(url, tmp_path):
             # It is killed at the end, and cannot remove its temporary files itself.
             ours = {"HOLDALL_API_KEYS": "", "HOLDALL_API_KEYS_FILE": "", "TMPDIR": str(tmp_path)}
             environment = os.environ | ours | variables
-            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+            # In a process group of its own, as a shell starts it: `os.killpg` is Ctrl-C.
+            process = stack.enter_context(
+                subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, process_group=0)
+            )
             stack.callback(process.kill)
             line = process.stderr.readline()
             address = re.search(r"http://127\.0\.0\.1:\d+", line)

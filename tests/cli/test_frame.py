@@ -332,8 +332,10 @@ def test_a_name_that_the_terminal_cannot_write_is_no_error(program, url, store):
 
 
 def test_progress_is_shown_on_a_terminal_only(url, tmp_path):
-    """A long upload draws a bar when standard error is a terminal; the id on standard output stays alone."""
-    large = tmp_path / "large.bin"
+    """A long upload draws a bar when standard error is a terminal; the id on standard output stays alone. The name of
+    the file is text, whatever it contains.
+    """
+    large = tmp_path / "large[red]\x1b[8m.bin"
     large.write_bytes(bytes(16 * 1024 * 1024))
     command = [sys.executable, "-m", "holdall.cli", "-s", url, "put", str(large)]
     mine, theirs = pty.openpty()
@@ -350,7 +352,8 @@ def test_progress_is_shown_on_a_terminal_only(url, tmp_path):
     os.close(mine)
     in_pipe = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
 
-    assert b"large.bin" in drawn.getvalue()
+    assert b"large[red]" in drawn.getvalue()
+    assert b"\x1b[8m" not in drawn.getvalue()
     assert re.fullmatch(rb"file-[0-9a-f]{32}\n", on_terminal.stdout)
     assert in_pipe.stderr == b""
 

@@ -94,7 +94,7 @@ def test_while_a_worker_is_killed_others_serve_and_another_takes_its_place(serve
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, number, code):
     """A slow upload goes on to its end and is acknowledged, while nobody can connect any more; connections that rest
-    are not waited for.
+    are not waited for. Ctrl-C in a terminal is for all processes of the group, and no second signal to a worker.
     """
     process, address, _ = serve("--workers", workers, "--grace", "600")
     data = os.urandom(2_000_000)
@@ -102,7 +102,7 @@ def test_told_to_stop_it_ends_when_transfers_have_ended(serve, store, workers, n
         resting.get(f"{address}/healthz")
         rest = begin_upload(connection, data, sent=1_000_000)
         until(lambda: list(Path(store.url.path).glob(".staging/*/data.bin")))
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         until(lambda: _is_closed(address))
         connection.sendall(rest)
         status, body = answer_to(connection)

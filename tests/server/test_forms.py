@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import anyio
 import httpx
 import pytest
+from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.server._serving import assert_nothing_is_left
 
 from holdall.server._errors import APIError
 from holdall.server._multipart import FormData
+from holdall.server._receiving import check_length
 
 EDGE = b"----edge"
 KIND = f"multipart/form-data; boundary={EDGE.decode()}"
@@ -159,7 +162,8 @@ def test_a_name_is_kept_as_the_client_meant_it(served, header, name):
     assert sorted(p.name for p in served.root.iterdir()) == [".staging", made["id"]]
 
 
-def test_the_type_of_a_file_is_its_parts(served):
+@pytest.mark.parametrize("size", [1, 700_000])
+def test_the_type_of_a_file_is_its_parts(served, size):
     """What the part says is answered with the bytes; what cannot be a media type is as if it had said nothing."""
     for header, expected in (
         ("Content-Type: text/csv; charset=utf-8", "text/csv; charset=utf-8"),
@@ -168,9 +172,24 @@ def test_the_type_of_a_file_is_its_parts(served):
         ("Content-Type: " + "x" * 300, "application/octet-stream"),
     ):
         head = f'Content-Disposition: form-data; name="file"; filename="a"\r\n{header}'
-        made = _post(served, _form((head, b"x"), PURPOSE)).raise_for_status().json()
+        made = _post(served, _form((head, b"x" * size), PURPOSE)).raise_for_status().json()
         answer = httpx.get(f"{served.url}/v1/files/{made['id']}/content")
         assert answer.headers["content-type"] == expected
+
+
+def test_the_headers_of_a_part_may_be_in_any_case(served):
+    """And may say that its bytes are sent as they are."""
+    for encoding in ("binary", "8BIT", "7bit"):
+        head = f'CONTENT-DISPOSITION: Form-Data; name="file"; filename="a"\r\ncontent-transfer-encoding: {encoding}'
+        assert _post(served, _form((head, b"x"), PURPOSE)).raise_for_status().json()["filename"] == "a"
+
+
+@pytest.mark.parametrize(("length", "refused"), [("9" * 5000, True), ("\xb2", False), ("-1", False), ("", False)])
+def test_a_length_that_only_some_servers_let_through_is_no_error_of_ours(length, refused):
+    """What is a number is too large, however long it is; what is none is left to the server, and the form to its end."""
+    request = Request({"type": "http", "headers": [(b"content-length", length.encode("latin-1"))]})
+    with pytest.raises(APIError) if refused else contextlib.nullcontext():
+        check_length(request, 10**12, "file")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +206,9 @@ def test_the_type_of_a_file_is_its_parts(served):
         (_form(('name="purpose"', b"fine_tune"), FILE), "purpose"),
         (_form(('name="purpose"', b"\xff"), FILE), "purpose"),
         (_form(FILE, ('name="purpose"', b"nonsense")), "purpose"),
+        # Told before the file has come.
+        (_form(('name="purpose"', b"nonsense"), FILE, end=b""), "purpose"),
+        (_form(PURPOSE, FILE, ('name="expires_after"', b'{"anchor": "created_at_last", "seconds": 7200}')), "expires_after"),
         (_form(('name="purpose"', b"x" * 70_000), FILE), "purpose"),
         (_form(PURPOSE, (b'name="file"; filename="\xff"', b"x")), "file"),
         (_form(PURPOSE, ("name=\"file\"; filename*=latin1''x", b"x")), "file"),

@@ -251,6 +251,14 @@ anyio.run(ask)
     assert [f"{line} {count}.0" in answer.stdout for count, answer in zip((1, 2), answers, strict=True)] == [True] * 2
 
 
+def test_a_listener_of_their_own_is_at_its_address_alone():
+    """Whoever can reach another address of the machine cannot read the numbers."""
+    with exposed(Metrics().registry, "127.0.0.1", 0) as port:
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://127.0.0.2:{port}/")
+
+
 def test_a_listener_of_their_own_ends_when_it_is_left():
     """It answers on the port it says, and the port is free afterwards; one in use is an error that names it."""
     metrics = Metrics()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 import holdall
 from holdall import InvalidRequest
+from holdall.backends.local import LocalBackend
+from holdall.server._places import Places
 from holdall.server._quota import Quota
-from holdall.server._tenants import Stores
+from holdall.server._tenants import Stores, UploadsOf
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -123,3 +126,77 @@ def test_whether_the_storage_answers_is_asked_of_no_tenant(tmp_path):
             await stores.check(60)
 
     anyio.run(run)
+
+
+@pytest.fixture
+def still_open(monkeypatch):
+    """The local storages that are open."""
+    found, make, close = [], LocalBackend.__init__, LocalBackend.close
+
+    def opened(self, *args, **options):
+        make(self, *args, **options)
+        found.append(self)
+
+    def closed(self):
+        close(self)
+        found.remove(self)
+
+    monkeypatch.setattr(LocalBackend, "__init__", opened)
+    monkeypatch.setattr(LocalBackend, "close", closed)
+    return found
+
+
+def test_what_was_opened_is_closed_also_by_who_is_cancelled(tmp_path, still_open):
+    """A client that goes at the wrong moment, or a server that stops at once, leaves no storage open."""
+
+    async def cancelled(context):
+        with anyio.CancelScope() as scope:
+            async with context:
+                scope.cancel()
+                await checkpoint()
+
+    async def run():
+        places = Places(most_open=1)
+        stores = Stores(str(tmp_path), tenants=lambda: NAMES, most_open=1)
+        async with stores:
+            async with stores.lease("a"):
+                pass
+            await cancelled(stores.lease("b"))
+            assert len(still_open) == 2  # the root, and that of b
+            await cancelled(stores.apart("a"))
+            await cancelled(UploadsOf(stores).apart("a"))
+            assert len(still_open) == 2
+            with holdall.open_store(tmp_path / "a") as a, holdall.open_store(tmp_path / "b") as b:
+                async with places.lease(holdall.AsyncFileStore(a)):
+                    pass
+                await cancelled(places.lease(holdall.AsyncFileStore(b)))
+                assert len(still_open) == 5
+            await places.close()
+        await cancelled(stores)
+
+    anyio.run(run)
+    assert still_open == []
+
+
+def test_stores_that_make_room_at_the_same_time_close_each_once(tmp_path, still_open):
+    """Of many requests that end at once, none trips over what another is closing, and none closes what is in use."""
+    names = [f"t{number}" for number in range(8)]
+    ended = []
+
+    async def run():
+        async with Stores(str(tmp_path), tenants=lambda: names, most_open=2) as stores:
+
+            async def one(name):
+                for _ in range(20):
+                    async with stores.lease(name) as store:
+                        await checkpoint()
+                        assert await _works(store)
+                ended.append(name)
+
+            async with anyio.create_task_group() as group:
+                for name in names:
+                    group.start_soon(one, name)
+
+    anyio.run(run)
+    assert sorted(ended) == names
+    assert still_open == []

@@ -15,17 +15,21 @@ from holdall import AsyncFileStore, FileStore
 from holdall.backends.memory import MemoryBackend
 from holdall.server import _assembly
 from holdall.server._assembly import Completion, Uploads
+from holdall.server._ends import COMPLETING, End
 from holdall.server._errors import APIError
 from holdall.server._places import PREFIX, inside
 from holdall.wrappers import Intercepting, Prefixed
 
 
 class _Steps(MemoryBackend):
-    """Stops before the publish of an entry that `before` names, and lets others act then."""
+    """Stops before the publish of an entry that `before` names, and lets others act then. If not `exclusive`, an entry
+    replaces one that has its id.
+    """
 
-    def __init__(self):
+    def __init__(self, *, exclusive=True):
         super().__init__()
         self.before = lambda file_id: None
+        self.exclusive = exclusive
 
     def stage(self, file_id):
         staged = super().stage(file_id)
@@ -33,15 +37,18 @@ class _Steps(MemoryBackend):
 
         def stopping(meta):
             self.before(file_id)
+            if not self.exclusive:
+                with contextlib.suppress(holdall.FileNotFound):
+                    self.remove(file_id)
             publish(meta)
 
         staged.publish = stopping
         return staged
 
 
-def _two():
+def _two(**options):
     """Two servers of one store, as two processes see it, and the backend that stops in between."""
-    backend = _Steps()
+    backend = _Steps(**options)
     return backend, [uploads_on(backend) for _ in range(2)]
 
 
@@ -138,10 +145,13 @@ def test_who_comes_after_somebody_died_completes_it(monkeypatch):
     assert _contents(first) == [b"onetwo"]
 
 
-def test_who_is_slow_but_not_dead_has_made_the_file(monkeypatch):
-    """The second gave up waiting, and sees the file of the first before it claims the end itself."""
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_who_is_slow_but_not_dead_has_made_the_file(exclusive, monkeypatch):
+    """The second gave up waiting, and sees the file of the first before it claims the end itself, which a storage may
+    let it do although the first has sealed it.
+    """
     monkeypatch.setattr(_assembly, "PATIENCE_SECONDS", 0.0)
-    backend, (first, other) = _two()
+    backend, (first, other) = _two(exclusive=exclusive)
 
     async def run():
         upload, ids = await begun(first, b"one", b"two")
@@ -183,6 +193,82 @@ def test_who_is_slow_but_not_dead_has_made_the_file(monkeypatch):
 
     anyio.run(run)
     assert _contents(first) == [b"onetwo"]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_who_awakes_with_a_file_too_many_is_told_of_the_one_that_counts(deleted, monkeypatch):
+    """Whether its own file is still there, or somebody who saw it in a listing has deleted it."""
+    monkeypatch.setattr(_assembly, "PATIENCE_SECONDS", 0.0)
+    backend, (first, other) = _two()
+
+    async def run():
+        upload, ids = await begun(first, b"one", b"two")
+        completion, made, seal = Completion(part_ids=ids), [], first._seal
+
+        def before(file_id):
+            if _is_file(file_id):
+                backend.before = lambda _: None
+                made.append(anyio.from_thread.run(other.complete, upload, completion))
+
+        async def deleted_meanwhile(record, claim):
+            if deleted:
+                await first._files.delete(claim.file_id)
+            return await seal(record, claim)
+
+        monkeypatch.setattr(first, "_seal", deleted_meanwhile)
+        backend.before = before
+        made.append(await first.complete(upload, completion))
+        assert made[0] == made[1]
+
+    anyio.run(run)
+    assert _contents(first) == [b"onetwo"]
+
+
+def test_who_finds_the_parts_gone_is_told_of_the_file_that_was_made_of_them():
+    """The other one has completed the upload, and removed the parts, just before they are read again."""
+    _, (first, other) = _two()
+
+    async def run():
+        upload, ids = await begun(first, b"one", b"two")
+        completion, made, chunks = Completion(part_ids=ids), [], other._chunks
+
+        async def after_the_first(parts):
+            made.append(await first.complete(upload, completion))
+            async for chunk in chunks(parts):
+                yield chunk
+
+        other._chunks = after_the_first
+        made.append(await other.complete(upload, completion))
+        assert made[0] == made[1]
+
+    anyio.run(run)
+    assert _contents(first) == [b"onetwo"]
+
+
+def test_each_who_makes_the_file_has_its_own_time_for_it(monkeypatch):
+    """If a second one takes over from a dead one, who waits gives it as long as the first one had."""
+    _, (second, waiting) = _two()
+    now = 0.0
+
+    async def run():
+        upload, ids = await begun(second, b"one")
+        record, completion = await second.taking_parts(upload), Completion(part_ids=ids)
+        wanted = _assembly._fingerprint(completion)
+
+        async def sleep(seconds):
+            nonlocal now
+            before, now = now, now + seconds
+            if before < 4 <= now:
+                await second._claim(record, End(1, COMPLETING, "file-second", wanted))
+
+        await second._claim(record, End(0, COMPLETING, "file-first", wanted))
+        with monkeypatch.context() as patch:
+            patch.setattr(_assembly.anyio, "current_time", lambda: now)
+            patch.setattr(_assembly.anyio, "sleep", sleep)
+            assert await waiting._outcome(record, completion) == (None, 2)
+
+    anyio.run(run)
+    assert now >= 4 + _assembly.PATIENCE_SECONDS
 
 
 class _Dying(Intercepting):

@@ -186,7 +186,7 @@ class Uploads:
         try:
             file = await self._assemble(record, parts, wanted, number)
         except FileNotFound:
-            file = None  # the parts are gone: another worker has completed the upload
+            file = None  # another worker has completed the upload and removed the parts, or this one's file is gone
         if file is None:
             file, _ = await self._outcome(record, wanted)
         if file is None:
@@ -203,7 +203,6 @@ class Uploads:
             content_type=record.content_type,
             max_bytes=self._limit(),
             expires_after=(record.metadata or {}).get("expires_after"),
-            expected_bytes=_size(record),
         )
         async with begun as target, contextlib.aclosing(self._chunks(parts)) as chunks:
             with covering(inside(self._files).backend, target.file_id, [part.id for part in parts]):
@@ -223,8 +222,7 @@ class Uploads:
                 file = await target.finish()
                 if not await self._seal(record, claim):
                     # This worker was so slow that another considered it dead, and has created the file or is about to.
-                    with contextlib.suppress(FileNotFound):
-                        await self._files.delete(file.id)
+                    await self._files.delete(file.id)
                     return None
                 await self._remove_parts(record)
                 return file

@@ -122,15 +122,14 @@ class Places:
         await self._close(0)
 
     async def _close(self, most: int) -> None:
-        with anyio.CancelScope(shield=True):
-            for url, entry in list(self._opened.items()):
-                if len(self._opened) <= most:
-                    return
-                # While another one was being closed, this one may have been taken into use, or closed and opened again.
-                if self._opened.get(url) is entry and not entry.users:
-                    del self._opened[url]
-                    if entry.store is not None:
-                        await entry.store.close()
+        for url, entry in list(self._opened.items()):
+            if len(self._opened) <= most:
+                return
+            # While another one was being closed, this one may have been taken into use, or closed and opened again.
+            if self._opened.get(url) is entry and not entry.users:
+                del self._opened[url]
+                if entry.store is not None:
+                    await entry.store.close()
 
 
 def _store_on(backend: Backend, files: FileStore) -> AsyncFileStore:

@@ -200,14 +200,14 @@ class Stores:
         return FileStore(backend, url=url, max_bytes=root.max_bytes, remember=remember)
 
     async def _close_idle(self) -> None:
-        with anyio.CancelScope(shield=True):
-            for tenant, entry in list(self._entries.items()):
-                if len(self._entries) <= self._most_open:
-                    return
-                if not entry.users:
-                    del self._entries[tenant]
-                    if entry.store is not None:
-                        await entry.store.close()
+        for tenant, entry in list(self._entries.items()):
+            if len(self._entries) <= self._most_open:
+                return
+            # While another one was being closed, this one may have been taken into use, or closed and opened again.
+            if self._entries.get(tenant) is entry and not entry.users:
+                del self._entries[tenant]
+                if entry.store is not None:
+                    await entry.store.close()
 
 
 class UploadsOf:
