@@ -78,6 +78,7 @@ def test_data_that_is_refused_is_not_sent_again(backend: S3Backend, bucket: Buck
     with pytest.raises(AccessDenied):
         _published(backend, part_bytes)
     assert len(bucket.of("put_object")) + len(bucket.of("complete_multipart_upload")) == 1
+    assert bucket.of("head_object") == []
     assert (bucket.objects, bucket.parts) == ({}, [])
 
 
@@ -162,6 +163,28 @@ def test_data_that_a_sweep_took_is_no_file(backend: S3Backend, bucket: Bucket, l
         staged.write(DATA)
         staged.publish(meta)
     assert bucket.objects == {}
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_completion_that_the_client_repeated(backend: S3Backend, bucket: Bucket, arrived: bool) -> None:
+    """The first answer was lost, and the server knows the upload no more: it is complete if its data are there."""
+
+    def rule(method: str, parameters: dict[str, Any]) -> None:
+        if method == "abort_multipart_upload":
+            raise refusal(404, "NoSuchUpload")
+        if method == "complete_multipart_upload":
+            if arrived:
+                bucket.complete_multipart_upload(**parameters)
+            raise refusal(404, "NoSuchUpload")
+
+    bucket.rule = rule
+    if arrived:
+        file_id, meta = _published(backend, 4)
+        assert bucket.objects == {f"p/{file_id}/data.bin": DATA, f"p/{file_id}/meta.json": meta}
+    else:
+        with pytest.raises(StorageError, match="send it again"):
+            _published(backend, 4)
+        assert bucket.objects == {}
 
 
 def test_an_upload_belongs_to_the_process_that_began_it(backend: S3Backend, bucket: Bucket) -> None:
