@@ -43,6 +43,7 @@ def _xml(code: str) -> str:
         (GenericError(_xml("InvalidToken")), AccessDenied, "check the credentials"),
         (GenericError("Azure: <Code>AuthenticationFailed</Code>"), AccessDenied, "check the credentials"),
         (GenericError("status code: 501"), NoConditions, "no full S3"),
+        (GenericError(_xml("NotImplemented")), NoConditions, "no full S3"),
         (GenericError("status code: 599"), StorageUnavailable, "try again"),
         (GenericError("status code: 418"), StorageError, "HTTP status 418"),
         (GenericError("GET http://169.254.169.254/latest: status code: 404"), AccessDenied, "no credentials"),
