@@ -52,16 +52,17 @@ class OptionsFileSystem(_Kept):
         union: Union[str, None] = None,  # noqa: F821
         secret=None,
         token=None,
-        read_timeout=None,
+        auth_timeout=None,
         _private=None,
         loop=None,
         commit=None,
+        max_bytes=None,
         copy=None,
         function=dict,
         **more,
     ):
         super().__init__()
-        self._keep(wrapped=wrapped, union=union, secret=secret, token=token, read_timeout=read_timeout, **more)
+        self._keep(wrapped=wrapped, union=union, secret=secret, token=token, auth_timeout=auth_timeout, **more)
 
 
 _MINE = (WebFileSystem, UserFileSystem, OptionsFileSystem)
@@ -131,15 +132,15 @@ def test_the_root_is_a_path_as_the_filesystem_has_it():
 
 def test_types_of_options():
     """From the text of an annotation, or the name of a secret; what is no option is not offered as one."""
-    assert _given("fsspec+typed://x?wrapped=5&union=5&secret=5&token=5&read_timeout=5") == {
+    assert _given("fsspec+typed://x?wrapped=5&union=5&secret=5&token=5&auth_timeout=5") == {
         "wrapped": 5,
         "union": "5",
         "secret": "5",
         "token": 5,
-        "read_timeout": 5,
+        "auth_timeout": 5,
     }
     names = FsspecBackend.options_for(StoreURL.parse("fsspec+typed://x")).model_fields
-    assert not {"_private", "loop", "copy", "function"} & names.keys()
+    assert not {"_private", "loop", "copy", "function", "max_bytes"} & names.keys()
     # The store's own option keeps its name; that of the filesystem has the prefix.
     assert names["commit"].default == "auto"
     assert "tls" not in names
