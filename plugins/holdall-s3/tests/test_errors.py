@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import aiohttp
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
+from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError, IncompleteReadError, SSLError
 from holdall_s3._errors import translated, was_refused
 from s3_servers import READER, READER_SECRET, S3Server
 
@@ -108,6 +108,11 @@ def test_a_profile_of_the_environment_that_is_not_there(monkeypatch: pytest.Monk
         ("SlowDown", 503, StorageUnavailable, "slow down"),
         ("InternalError", 500, StorageUnavailable, "try again"),
         ("", 502, StorageUnavailable, "try again"),
+        ("429", 429, StorageUnavailable, "slow down"),
+        ("507", 507, StorageFull, "raise the quota"),
+        ("404", 404, FileNotFound, "no such file"),
+        ("NoSuchUpload", 404, FileNotFound, "no such file"),
+        ("ConditionalRequestConflict", 409, StorageError, "exists already"),
         ("QuotaExceeded", 403, StorageFull, "raise the quota"),
         ("PermanentRedirect", 301, StorageError, "region=eu-west-1"),
         ("SomethingNew", 400, StorageError, "answered SomethingNew"),
@@ -129,12 +134,50 @@ def test_answers(code: str, status: int, kind: type[Exception], says: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("code", "status"),
+    [("OperationAborted", 409), ("RequestTimeout", 400), ("408", 408), ("InternalError", 500), ("", 502), ("", 0)],
+)
+def test_what_may_have_been_done_all_the_same(code: str, status: int) -> None:
+    """A server that was busy, or a proxy that did not wait for it, has perhaps done it: that is no refusal."""
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    cause = ClientError(answer, "PutObject")
+    error = translated(cause, "create file-1", "bucket", "AWS S3")
+    error.__cause__ = cause
+    assert not was_refused(error)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, StorageError), (429, StorageUnavailable), (507, StorageFull)])
+def test_a_status_without_a_code_of_s3(status: int, kind: type[Exception]) -> None:
+    """A proxy in between may answer: by its status it is told apart, but its 404 is not the absence of a file."""
+    answer = {"Error": {"Code": "Odd"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(translated(ClientError(answer, "GetObject"), "read file-1", "bucket", "AWS S3")) is kind
+
+
+def test_the_region_is_taken_from_wherever_it_is_said() -> None:
+    """Some servers name it in the error instead of a header."""
+    answer = {
+        "Error": {"Code": "AuthorizationHeaderMalformed", "Region": "eu-west-2"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    error = translated(ClientError(answer, "GetObject"), "read file-1", "bucket", "AWS S3")
+    assert "add ?region=eu-west-2 to the URL" in str(error)
+
+
+def test_a_certificate_that_is_not_trusted_is_named_as_such() -> None:
+    """Trying again does not help, and the network is not to blame."""
+    error = translated(SSLError(endpoint_url="https://h", error="x"), "read file-1", "bucket", "https://h")
+    assert type(error) is StorageUnavailable
+    assert "AWS_CA_BUNDLE" in str(error)
+
+
+@pytest.mark.parametrize(
     "cause",
     [
         ConnectionResetError(),
         TimeoutError(),
         EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
         IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        HTTPClientError(error="broken"),
         aiohttp.ServerDisconnectedError(),
         aiohttp.ClientPayloadError(),
     ],

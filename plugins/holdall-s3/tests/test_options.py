@@ -29,7 +29,10 @@ def test_options_reach_the_client() -> None:
     assert made.s3_additional_kwargs == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:x"}
     config = made.config_kwargs
     assert config["s3"] == {"addressing_style": "path"}
-    assert (config["retries"]["total_max_attempts"], config["read_timeout"]) == (3, 5)
+    assert config["retries"] == {"total_max_attempts": 3, "mode": "standard"}
+    # To connect, it takes no longer than to answer, and never longer than ten seconds.
+    assert (config["connect_timeout"], config["read_timeout"]) == (5, 5)
+    assert _filesystem("s3://bucket?timeout_seconds=90").config_kwargs["connect_timeout"] == 10
     assert made.retries == 1
     assert _filesystem("s3://bucket?anon=true").anon is True
 
@@ -65,11 +68,17 @@ def test_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         ("s3://bucket?token=t", "given together"),
         ("s3://bucket?anon=true&key=k&secret=s", "anon sends no credentials"),
         ("s3://bucket?profile=p&key=k&secret=s", "leave one out"),
+        ("s3://bucket?anon=true&profile=p", "anon sends no credentials"),
         ("s3://bucket?sse_kms_key_id=x", "sse=aws:kms"),
+        ("s3://bucket?sse=AES256&sse_kms_key_id=x", "sse=aws:kms"),
         ("s3://bucket?endpoint_url=http://user:password@host", "key and secret"),
+        ("s3://bucket?endpoint_url=http://:password@host", "key and secret"),
         ("s3://bucket?endpoint_url=127.0.0.1:9000", "http://"),
+        ("s3://bucket?endpoint_url=http://:9000", "http://"),
         ("s3://bucket?endpoint_url=http://host?x=1", "no query"),
+        ("s3://bucket?endpoint_url=http://host%23x", "no query"),
         ("s3://bucket?part_size=1MiB", "part_size"),
+        ("s3://bucket?part_size=6GiB", "part_size"),
         ("s3://bucket?regoin=x", "region"),
     ],
 )

@@ -57,13 +57,12 @@ class Multipart:
         self._completed = True
 
     def abort(self) -> None:
-        """Discard what was sent. Does nothing if the upload was completed or aborted."""
+        """Discard what was sent, unless the upload was completed."""
         for pending in self._in_flight:
             pending.stop()
         self._in_flight.clear()
         if not self._completed:
             abort(self._client, f"discard {self._file_id}", **self._place)
-            self._completed = True
 
     def _wait_for_first(self) -> None:
         with self._gone():
