@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import string
+import subprocess
+import sys
+import textwrap
 import threading
 import uuid
 
@@ -186,6 +189,25 @@ def test_a_child_process_can_mint_whatever_its_parents_threads_did(minter):
     minter.after_fork()
 
     assert ids.is_valid(minter.mint()[0])
+
+
+def test_a_fork_in_the_middle_of_a_mint_lets_the_child_mint():
+    """The minter that all stores share is seen to at a fork without anybody's help."""
+    code = """
+        import os, signal, threading
+        from holdall import ids
+        thread = threading.Thread(target=ids.DEFAULT_MINTER._lock.acquire)
+        thread.start()
+        thread.join()
+        if child := os.fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        signal.alarm(20)
+        ids.DEFAULT_MINTER.mint()
+        os._exit(7)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, check=False)
+
+    assert done.returncode == 7
 
 
 @pytest.mark.timeout(30)
