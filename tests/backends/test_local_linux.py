@@ -47,3 +47,23 @@ def test_an_open_that_a_signal_interrupts_is_made_again(directory, monkeypatch):
     os.close(fd)
 
     assert answers == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM])
+def test_where_openat2_is_refused_there_is_none(monkeypatch, code):
+    """An old kernel, or a sandbox: found out once, and nothing is left open."""
+    before = os.listdir("/dev/fd")
+    monkeypatch.setattr(_linux.ctypes, "CDLL", lambda *_, **__: types.SimpleNamespace(syscall=lambda *_: -1))
+    monkeypatch.setattr(_linux.ctypes, "get_errno", lambda: code)
+
+    assert _linux._bind_openat2(os.O_RDONLY) is None
+    assert len(os.listdir("/dev/fd")) == len(before)
+
+
+@pytest.mark.skipif(_linux.open_unlinked is None, reason="no openat2 here")
+def test_trying_openat2_leaves_nothing_open():
+    """It is tried once in every process."""
+    before = os.listdir("/dev/fd")
+
+    assert _linux._bind_openat2(os.O_RDONLY)
+    assert len(os.listdir("/dev/fd")) == len(before)
