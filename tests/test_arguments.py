@@ -9,7 +9,7 @@ import enum
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests import strategies
 
@@ -86,6 +86,7 @@ class _Text(enum.StrEnum):
         {"a": 10**5000},
         {"a": "\ud800"},
         {"\ud800": 1},
+        {_Text.A: 1},
         collections.OrderedDict(a=1),
         {"a": collections.OrderedDict(a=1)},
         _itself(),
@@ -167,6 +168,7 @@ def test_a_content_type_is_safe_in_a_header(value):
 def test_a_filename_is_kept_verbatim(name):
     """Any text that UTF-8 can express, also an empty one or a path."""
     assert arguments.filename(name, 100) == name
+    assert arguments.filename(name, len(name)) == name
 
 
 @pytest.mark.parametrize("value", ["a" * 101, "\ud800", None, 7, b"a"])
@@ -225,6 +227,7 @@ def test_a_limit_is_a_positive_whole_number(value):
 
 
 @given(st.integers(0, 20), st.integers(-3, 25), st.none() | st.integers(-3, 25))
+@example(20, 5, 3)
 def test_a_range_is_that_of_a_slice_with_its_end_clipped(size, start, stop):
     """Where it is valid it selects what a slice does; elsewhere it is refused, never reinterpreted."""
     valid = 0 <= start <= size and (stop is None or start <= stop)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import string
+import subprocess
+import sys
+import textwrap
 import threading
 import uuid
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests import fakes, strategies
+from tests.interleaving import disturbed
 
 from holdall import FileNotFound, FileStore, InvalidFileId, InvalidRequest, ids
 
@@ -81,6 +85,23 @@ def test_ids_of_many_threads_rise_in_each_and_are_all_different():
 
     assert all(mine == sorted(mine) for mine in got)
     assert len(set(itertools.chain.from_iterable(got))) == 8000
+
+
+def test_another_thread_may_mint_in_the_middle_of_a_mint(monkeypatch):
+    """Whatever the moment: the two ids differ, and the next one is greater than both."""
+    here = threading.get_ident()
+    # The other thread's id is far ahead of this one's, so that whoever forgets it falls back behind it.
+    monkeypatch.setattr(ids.os, "urandom", lambda n: (b"\0" if threading.get_ident() == here else b"\xff") * n)
+    for nth in itertools.count(1):
+        minter = ids.IdMinter(fakes.Clock(NOW))
+        first, _ = minter.mint()
+        others = []
+        (mine, _), reached = disturbed(ids, minter.mint, nth, lambda m=minter, o=others: o.append(m.mint()[0]))
+        if not reached:
+            break
+        following, _ = minter.mint()
+        assert first < min(mine, *others) < max(mine, *others) < following
+    assert nth > 50
 
 
 def test_a_minted_id_is_a_uuid_of_version_7(minter):
@@ -168,6 +189,25 @@ def test_a_child_process_can_mint_whatever_its_parents_threads_did(minter):
     minter.after_fork()
 
     assert ids.is_valid(minter.mint()[0])
+
+
+def test_a_fork_in_the_middle_of_a_mint_lets_the_child_mint():
+    """The minter that all stores share is seen to at a fork without anybody's help."""
+    code = """
+        import os, signal, threading
+        from holdall import ids
+        thread = threading.Thread(target=ids.DEFAULT_MINTER._lock.acquire)
+        thread.start()
+        thread.join()
+        if child := os.fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        signal.alarm(20)
+        ids.DEFAULT_MINTER.mint()
+        os._exit(7)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, check=False)
+
+    assert done.returncode == 7
 
 
 @pytest.mark.timeout(30)
@@ -267,6 +307,31 @@ def test_every_minted_id_lies_in_the_plausible_range(file_id):
 
     assert first < file_id < last
     assert ids.minted_at_ms(file_id, strategies.NOW_MS) == int(file_id[5:17], 16)
+
+
+def test_the_plausible_range_ends_where_an_id_is_no_longer_ours():
+    """A day ahead of the clock to the millisecond, for the range as for the single id."""
+    _, end = ids.plausible_range(strategies.NOW_MS)
+    for ahead, ours in ((86_400_000, True), (86_400_001, False)):
+        file_id = f"file-{strategies.NOW_MS + ahead:012x}7fffbfffffffffffffff"
+        assert (ids.minted_at_ms(file_id, strategies.NOW_MS) is not None) is ours
+        assert (file_id < end) is ours
+
+
+def test_a_bound_of_a_time_that_no_id_has_is_the_nearest_one():
+    """A clock that is wrong by ages makes no text that sorts among the ids of now."""
+    assert ids.lower_bound(-5) == ids.lower_bound(0) == "file-000000000000"
+    assert ids.lower_bound(1 << 60) == "file-ffffffffffff"
+
+
+@given(st.lists(st.text("019afgzAFZ_-", max_size=14), min_size=2, max_size=2))
+@example(["0z", "1"])
+@example(["9A", "9a"])
+@example(["f_", "f0"])
+def test_the_time_of_a_text_rises_with_the_text(ends):
+    """Also of ids of others, whose characters are no digits: what sorts later has no earlier time."""
+    first, second = sorted(f"file-{end}" for end in ends)
+    assert ids.time_of_text(first) <= ids.time_of_text(second)
 
 
 @pytest.mark.parametrize("ms", [0, 1_700_000_000_000, strategies.NOW_MS + 86_400_001, (1 << 48) - 1])

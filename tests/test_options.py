@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import traceback
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ByteSize, SecretStr
+from pydantic import ByteSize, Field, SecretStr
 
 import holdall
 from holdall import InvalidStoreURL, PluginLoadError, StorageError, StoreURL
+from holdall.backend import BackendOptions
 from holdall.backends.memory import MemoryBackend
 from holdall.errors import StorageUnavailable
 from holdall.options import DEFAULT_MAX_BYTES, nearest, split_options
@@ -205,3 +207,16 @@ def test_the_nearest_word_is_near():
     assert nearest("regoin", ["region", "profile"]) == "region"
     assert nearest("xyz", ["region", "profile"]) is None
     assert nearest("xyz", []) is None
+
+
+def test_a_traceback_of_a_refused_secret_does_not_show_it():
+    """Not even as the cause: pydantic's own error quotes what it refuses."""
+
+    class Options(BackendOptions):
+        token: str = Field(min_length=50)
+
+    secret = "hunter2" * 2
+    with pytest.raises(InvalidStoreURL) as caught:
+        split_options("x", {"token": secret}, Options)
+
+    assert secret not in "".join(traceback.format_exception(caught.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pytest
 from tests import fakes
@@ -10,6 +11,7 @@ from tests import fakes
 from holdall import FileNotFound, FileStore, InvalidRequest, StorageError
 from holdall.backend import Debris
 from holdall.upkeep import DEFAULT_GRACE_SECONDS
+from holdall.wrappers import Prefixed
 
 NOW = 1_800_000_000.0
 
@@ -169,9 +171,47 @@ def test_what_the_callers_function_raises_comes_through(store, file, error):
     assert caught.value is error
 
 
-def test_a_listing_that_fails_ends_a_verify(store, backend, file):
-    """What could not be listed was not verified."""
-    backend.failures["list_ids"] = OSError(5, "Input/output error")
+def test_metadata_that_can_no_longer_be_read_is_a_problem_of_that_entry(store, backend, file, monkeypatch):
+    """The data is missing, and whether the file was deleted cannot be found out: the others are still looked at."""
+    good = store.create("b", b"more", purpose="batch")
+    read_meta, open_data = backend.read_meta, backend.open_data
+
+    def vanish(file_id, *args):
+        if file_id != file.id:
+            return open_data(file_id, *args)
+        backend.failures["read_meta"] = OSError(5, "Input/output error")
+        raise FileNotFound("no data")
+
+    def once(file_id):
+        try:
+            return read_meta(file_id)
+        finally:
+            backend.failures.pop("read_meta", None)
+
+    monkeypatch.setattr(backend, "open_data", vanish)
+    monkeypatch.setattr(backend, "read_meta", once)
+    report = store.verify()
+
+    assert [(p.file_id, p.kind) for p in report.problems] == [(file.id, "unreadable metadata")]
+    assert file.id in report.problems[0].detail
+    assert (report.files, report.bytes) == (2, good.bytes)
+
+
+@pytest.mark.parametrize("listed", [None, 0, 1])
+def test_a_listing_that_fails_ends_a_verify(store, backend, file, monkeypatch, listed):
+    """What could not be listed was not verified, whether all of it or what comes after the first."""
+    list_ids, error = backend.list_ids, OSError(5, "Input/output error")
+
+    def failing(*bounds):
+        if listed is None:
+            raise error
+        return chain(list_ids(*bounds))
+
+    def chain(file_ids):
+        yield from itertools.islice(file_ids, listed)
+        raise error
+
+    monkeypatch.setattr(backend, "list_ids", failing)
     with pytest.raises(StorageError) as caught:
         store.verify()
     assert caught.value.operation == "verify"
@@ -248,6 +288,30 @@ def test_of_two_sweeps_at_once_each_file_is_one_ones(store, backend, clock, monk
 
     monkeypatch.setattr(backend, "remove", twice)
     assert store.sweep().expired == ()
+
+
+@pytest.mark.parametrize("verb", ["list_ids", "read_meta", "remove"])
+def test_a_sweep_that_fails_says_so(store, backend, clock, verb):
+    """The error of the storage names what was tried, and where."""
+    store.create("a", b"a", purpose="batch", expires_after=60)
+    clock.now += 60
+    backend.failures[verb] = OSError(5, "Input/output error")
+
+    with pytest.raises(StorageError) as caught:
+        store.sweep()
+
+    assert caught.value.operation == "sweep"
+    assert caught.value.backend == "Littered"
+
+
+def test_a_file_of_another_store_in_the_storage_is_let_be(store, backend, clock):
+    """A store with a prefix keeps its files for itself: the other neither sweeps nor verifies them."""
+    FileStore(Prefixed(backend, "team-a"), clock=clock).create("a", b"a", purpose="batch", expires_after=60)
+    clock.now += 60
+
+    assert store.sweep().expired == ()
+    assert (store.verify().ok, store.verify().files) == (True, 0)
+    assert len(backend._space.entries) == 1
 
 
 @pytest.mark.parametrize("older_than", [-1, "1h", None, True, float("nan")])

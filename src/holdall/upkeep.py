@@ -113,14 +113,22 @@ def _verify_entry(backend: Backend, name: str, file_id: str) -> tuple[int | None
         with Guard(name, "verify", file_id):
             size, digest = _hash(backend, file_id)
     except FileNotFound:
-        with Guard(name, "verify", file_id):
-            still_there = _has_meta(backend, file_id)
-        if not still_there:
-            return None, None
-        return 0, Problem(file_id, "missing data", "the metadata exists, but the data is missing")
+        return _verify_without_data(backend, name, file_id)
     except HoldallError as error:
         return 0, Problem(file_id, "unreadable data", str(error))
     return size, _compare(file, size, digest)
+
+
+def _verify_without_data(backend: Backend, name: str, file_id: str) -> tuple[int | None, Problem | None]:
+    """Whether the entry was deleted, or has lost its data."""
+    try:
+        with Guard(name, "verify", file_id):
+            backend.read_meta(file_id)
+    except FileNotFound:
+        return None, None
+    except HoldallError as error:
+        return 0, Problem(file_id, "unreadable metadata", str(error))
+    return 0, Problem(file_id, "missing data", "the metadata exists, but the data is missing")
 
 
 def _compare(file: FileObject, size: int, digest: str) -> Problem | None:
@@ -138,14 +146,6 @@ def _hash(backend: Backend, file_id: str) -> tuple[int, str]:
             size += len(chunk)
             digest.update(chunk)
     return size, digest.hexdigest()
-
-
-def _has_meta(backend: Backend, file_id: str) -> bool:
-    try:
-        backend.read_meta(file_id)
-    except FileNotFound:
-        return False
-    return True
 
 
 def sweep_store(backend: Backend, name: str, *, now: float, grace_seconds: float, dry_run: bool) -> SweepReport:

@@ -284,7 +284,7 @@ async def test_an_error_that_a_cancelled_task_did_not_get_ends_no_iteration_sile
 
 
 async def test_an_error_comes_after_the_files_before_it():
-    """If the storage fails half-way, the files found before are delivered, then the error is raised."""
+    """If the storage fails half-way, the files found before are delivered, then the error is raised, and that is all."""
     backend = GatedBackend()
     inner = FileStore(backend)
     inner.remember = 0
@@ -297,12 +297,13 @@ async def test_an_error_comes_after_the_files_before_it():
         return read(file_id)
 
     backend.read_meta = read_meta
-    seen = []
+    files, seen = aiter(AsyncFileStore(inner)), []
     with pytest.raises(holdall.StorageError):
-        async for file in AsyncFileStore(inner):
+        async for file in files:
             seen.append(file.id)  # noqa: PERF401 - a comprehension would lose what came before the error
 
     assert expected[:3] == seen
+    assert [file async for file in files] == []
 
 
 async def test_iterating_may_be_abandoned():

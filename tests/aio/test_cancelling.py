@@ -13,7 +13,7 @@ from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 from tests.aio._fakes import LOOPS, Call, GatedBackend, ticks
 
-from holdall import AsyncFileStore, FileStore, open_async_store
+from holdall import AsyncFileStore, FileNotFound, FileStore, open_async_store
 
 pytestmark = pytest.mark.anyio
 
@@ -205,6 +205,23 @@ async def test_a_failing_undo_is_logged_and_hides_nothing(store, backend, caplog
 
     assert call.cancelled
     assert "could not undo" in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_somebody_else_deleted_need_not_be_undone(store, backend, caplog):
+    """The published file is gone already: that is what was wanted, and no warning is due."""
+    gate = backend.gate("publish")
+    backend.failure = ("remove", FileNotFound("gone"))
+    async with anyio.create_task_group() as group:
+        call = Call("task", lambda: store.create("f", b"x", purpose="batch")).start(group)
+        await gate.reached()
+        call.cancel()
+        gate.open()
+        await call.end()
+
+    assert call.cancelled
+    assert backend.calls[-1] == "remove"
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -139,7 +139,27 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path, path, here):
     assert is_on_this_machine(path, str(mounts)) is here
 
 
-@pytest.mark.parametrize("content", ["", "no mounts\n", None])
+def test_a_link_leads_to_the_file_system_of_its_target(tmp_path):
+    """Where the files are is what counts, not where the link to them is."""
+    far = tmp_path / "far"
+    far.mkdir()
+    (tmp_path / "link").symlink_to(far)
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(_MOUNTS + f"35 22 0:45 / {far} rw - nfs4 server:/export rw\n")
+
+    assert is_on_this_machine(str(tmp_path / "link" / "files"), str(mounts)) is False
+    assert is_on_this_machine(str(tmp_path / "files"), str(mounts)) is True
+
+
+def test_a_mount_whose_name_is_no_text_hides_no_other(tmp_path):
+    """Names of directories are bytes; one of them may be no UTF-8."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(_MOUNTS.encode() + b"35 22 0:45 / /mnt/\xff rw - nfs4 server:/export rw\n")
+
+    assert is_on_this_machine("/var/files", str(mounts)) is True
+
+
+@pytest.mark.parametrize("content", ["", "no mounts\n", "22 1 8:1 / relative rw - ext4 /dev/sda1 rw\n", None])
 def test_what_cannot_be_told_is_not_this_machine(tmp_path, content):
     """No such file, as on other systems, or one that says something else."""
     mounts = tmp_path / "mountinfo"

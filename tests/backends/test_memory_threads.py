@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
-import threading
 
 import pytest
+from tests.interleaving import disturbed
 
 from holdall import FileNotFound, StorageError
 from holdall.backends import memory
 
 IDS = ["file-a", "file-b", "file-c", "file-d"]
-
-
-def _disturbed(call, nth, change):
-    """Make the call, and the change on another thread before the `nth` instruction of the backend, or once that is let.
-
-    Returns the result of the call, and whether there was an `nth` instruction.
-    """
-    instructions = itertools.count(1)
-    thread = threading.Thread(target=change)
-
-    def trace(frame, event, _):
-        if frame.f_code.co_filename != memory.__file__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and next(instructions) == nth:
-            thread.start()
-            # It may have to wait for the end of the call.
-            thread.join(0.01)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        result = call()
-    finally:
-        sys.settrace(before)
-    if thread.ident is None:
-        return result, False
-    thread.join()
-    return result, True
 
 
 def _put(backend, file_id):
@@ -69,7 +38,9 @@ def test_a_listing_has_all_others_once(there):
         backend = memory.MemoryBackend()
         for file_id in there:
             _put(backend, file_id)
-        listed, reached = _disturbed(lambda b=backend: list(b.list_ids()), nth, lambda b=backend: change(b, IDS[0]))
+        listed, reached = disturbed(
+            memory, lambda b=backend: list(b.list_ids()), nth, lambda b=backend: change(b, IDS[0])
+        )
         assert listed in (IDS, IDS[1:])
         if not reached:
             break
@@ -86,8 +57,8 @@ def test_two_changes(verb, other):
         for file_id in sorted(there):
             _put(backend, file_id)
         done = []
-        mine, reached = _disturbed(
-            lambda b=backend: verb(b, "file-c"), nth, lambda b=backend, d=done: d.append(verb(b, other))
+        mine, reached = disturbed(
+            memory, lambda b=backend: verb(b, "file-c"), nth, lambda b=backend, d=done: d.append(verb(b, other))
         )
         if not reached:
             break

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import from_thread
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from holdall import _arguments as arguments
 from holdall.aio._reader import AsyncFileReader
@@ -123,8 +123,6 @@ class AsyncFileStore:
             closing = contextlib.aclosing(source)
         async with closing, await self.begin(filename, expected_bytes=expected_bytes, **options) as upload:
             async for chunk in source:
-                # A source that never waits would otherwise keep this task from noticing a cancellation.
-                await checkpoint_if_cancelled()
                 await upload.write(chunk)
             return await upload.finish()
 
@@ -289,5 +287,5 @@ def _create_noticing(create: Callable[..., FileObject], data: Any, expected_byte
         return create(data=source, expected_bytes=expected_bytes)
     finally:
         # An error would keep it alive, and with it an open file or a view of the caller's buffer.
-        if isinstance(source, Generator) and source is not data:
+        if isinstance(source, Generator):
             source.close()

@@ -15,7 +15,7 @@ from typing import Any
 from tests.conformance.mutants._base import MemoryBackend, StagedWrapper, mutant
 
 from holdall.errors import FileNotFound
-from holdall.model import FileObject
+from holdall.model import FileObject, FilePurpose
 from holdall.store import FileStore
 
 
@@ -82,7 +82,7 @@ class FlipsBit(MemoryBackend):
         return _FlipsBit(super().stage(file_id))
 
 
-@mutant("create.same_bytes_two_ids")
+@mutant("create.same_bytes_two_ids", "delete.only_that_one")
 class SharesContent(MemoryBackend):
     """Keeps equal contents once, and deletes them with the first file that had them."""
 
@@ -208,3 +208,116 @@ class ComparesTheEnds(MemoryBackend):
             if len(other) == len(data) and (other[:1000], other[-1000:]) == (data[:1000], data[-1000:]):
                 return io.BytesIO(other[start:stop])
         return super().open_data(file_id, start, stop)
+
+
+class _Forgets(StagedWrapper):
+    def publish(self, meta: bytes) -> None:
+        document = json.loads(meta)
+        document.pop("sha256", None)
+        self.inner.publish(json.dumps(document).encode())
+
+
+@mutant("create.checksum_matches", "create.returns_complete_info")
+class ForgetsTheChecksum(MemoryBackend):
+    """Answers the checksum once, and keeps no column for it."""
+
+    def stage(self, file_id: str) -> Any:
+        return _Forgets(super().stage(file_id))
+
+
+@mutant("create.checksum_matches", "create.returns_complete_info")
+class NothingHasNoChecksum(_Answers):
+    """Takes an empty file for one whose checksum is not known."""
+
+    def change(self, file: FileObject) -> dict[str, Any]:
+        return {"sha256": file.sha256 if file.bytes else None}
+
+
+@mutant("create.returns_complete_info")
+class SecuresTheName(FileStore):
+    """Replaces the spaces of a filename before it is stored."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> FileObject:
+        return super().create(filename.replace(" ", "_"), data, **options)
+
+
+@mutant("create.returns_complete_info")
+class KnowsItsPurposes(FileStore):
+    """Stores what has a purpose that it does not know under another."""
+
+    def create(self, filename: str, data: Any, *, purpose: Any, **options: Any) -> FileObject:
+        known = purpose in set(FilePurpose)
+        return super().create(filename, data, purpose=purpose if known else "user_data", **options)
+
+
+@mutant("create.does_not_close_or_rewind_source")
+class ClosesAfterAnError(FileStore):
+    """Closes what it could not store."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        try:
+            return super().create(filename, data, **options)
+        except Exception:
+            if hasattr(data, "close"):
+                data.close()
+            raise
+
+
+def _on_disk(data: Any) -> bool:
+    try:
+        data.fileno()
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+@mutant("create.does_not_close_or_rewind_source")
+class SendsFilesWhole(FileStore):
+    """Lets the system send a file on disk: all of it."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        if _on_disk(data):
+            data.seek(0)
+        return super().create(filename, data, **options)
+
+
+@mutant("create.does_not_close_or_rewind_source")
+class ClosesFilesOnDisk(FileStore):
+    """Takes a descriptor for its own."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        file = super().create(filename, data, **options)
+        if _on_disk(data):
+            data.close()
+        return file
+
+
+@mutant("create.does_not_close_or_rewind_source")
+class PutsFilesBack(FileStore):
+    """Sets a source back to where it stood."""
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        if not _on_disk(data):
+            return super().create(filename, data, **options)
+        at = data.tell()
+        file = super().create(filename, data, **options)
+        data.seek(at)
+        return file
+
+
+@mutant("create.created_at_is_utc_and_monotone_enough", "create.returns_complete_info")
+class TimeOfAsking(FileStore):
+    """Has no time of its own for a file, and answers get with the time of day."""
+
+    def get(self, file_id: str) -> FileObject:
+        return super().get(file_id).model_copy(update={"created_at": int(time.time()) + 1})
+
+
+@mutant("create.created_at_is_utc_and_monotone_enough")
+class ListsTimesOfAccess(FileStore):
+    """Lists the time at which a file was read last."""
+
+    def list(self, **options: Any) -> Any:
+        page = super().list(**options)
+        now = int(time.time())
+        return page.model_copy(update={"data": [f.model_copy(update={"created_at": now}) for f in page.data]})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
 import os
+import shutil
 from typing import Any, ClassVar
 
 from tests.conformance.mutants._base import LocalBackend, MemoryBackend, StagedWrapper, mutant
@@ -276,3 +278,119 @@ class RemembersTheDeleted(MemoryBackend):
     def remove(self, file_id: str) -> None:
         super().remove(file_id)
         self._deleted.add(file_id)
+
+
+@mutant("delete.then_everything_is_missing", "delete.twice_is_FileNotFound")
+class KnowsItsFiles(FileStore):
+    """What get has found once, the handle finds for good, and may delete."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._known: dict[str, Any] = {}
+
+    def get(self, file_id: str) -> Any:
+        if file_id not in self._known:
+            self._known[file_id] = super().get(file_id)
+        return self._known[file_id]
+
+    def delete(self, file_id: str) -> None:
+        known = self._known.pop(file_id, None)
+        with contextlib.suppress(FileNotFound) if known else contextlib.nullcontext():
+            super().delete(file_id)
+
+
+@mutant("delete.then_everything_is_missing", "delete.only_that_one")
+class KeepsItsPage(FileStore):
+    """A listing is kept until somebody stores a file, or this handle deletes one."""
+
+    stored = 0
+    _page: Any = None
+    _at = 0
+
+    def create(self, filename: str, data: Any, **options: Any) -> Any:
+        KeepsItsPage.stored += 1
+        return super().create(filename, data, **options)
+
+    def delete(self, file_id: str) -> None:
+        super().delete(file_id)
+        self._page = None
+
+    def list(self, **options: Any) -> Any:
+        if self._page is None or self._at != self.stored:
+            self._page, self._at = super().list(**options), self.stored
+        return self._page
+
+
+@mutant("delete.only_that_one")
+class RemovesItsNeighbour(MemoryBackend):
+    """Takes the place after the right one out of its index."""
+
+    def remove(self, file_id: str) -> None:
+        space = self._space
+        if space.entries.pop(file_id, None) is None:
+            raise FileNotFound("gone")
+        del space.ids[min(bisect.bisect_right(space.ids, file_id), len(space.ids) - 1)]
+
+
+class _FailsToClose(_Lazy):
+    def close(self) -> None:
+        if not self.closed and self.file_id not in self.backend._space.entries:
+            super().close()
+            raise StorageError("the file to be closed is gone")
+        super().close()
+
+
+@mutant("delete.open_reader_defined")
+class ClosesWhatIsThere(MemoryBackend):
+    """Reads on to the end, and then cannot close what is gone."""
+
+    def open_data(self, file_id: str, start: int = 0, stop: int | None = None) -> Any:
+        stream = _FailsToClose(self, file_id, start, stop)
+        data = self._entry(file_id)[1]
+        stream.backend = _Held(self._space, data)
+        return stream
+
+
+class _Held:
+    """The bytes of an entry, held by a reader."""
+
+    def __init__(self, space: Any, data: bytes) -> None:
+        self._space, self._data = space, data
+
+    def bytes_of(self, _: str) -> bytes:
+        return self._data
+
+
+@mutant("delete.frees_space")
+class LeavesATombstone(LocalBackend):
+    """An empty file says which entry was deleted."""
+
+    def remove(self, file_id: str) -> None:
+        super().remove(file_id)
+        tombs = os.path.join(self._root, ".deleted")
+        os.makedirs(tombs, exist_ok=True)
+        with open(os.path.join(tombs, file_id), "wb"):
+            pass
+
+
+@mutant("delete.missing_directory_pieces_tolerated")
+class NoBytesNothingToRemove(LocalBackend):
+    """Takes an entry whose bytes are missing for one that was removed."""
+
+    def remove(self, file_id: str) -> None:
+        self.read_meta(file_id)
+        with contextlib.suppress(FileNotFound):
+            self.open_data(file_id).close()
+            super().remove(file_id)
+
+
+@mutant("delete.missing_directory_pieces_tolerated")
+class RemovesAnyDirectory(LocalBackend):
+    """Removes what has the name, whether or not it is an entry."""
+
+    def remove(self, file_id: str) -> None:
+        folder = os.path.join(self._root, file_id)
+        if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "meta.json")):
+            shutil.rmtree(folder)
+        else:
+            super().remove(file_id)

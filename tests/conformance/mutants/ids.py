@@ -341,7 +341,7 @@ class ListsOrphans(LocalBackend):
             return f'{{"id":"{file_id}","filename":"?","purpose":"batch","bytes":1,"created_at":1}}'.encode()
 
 
-@mutant("ids.foreign_entries_ignored")
+@mutant("ids.foreign_entries_ignored", "url.roundtrip")
 class SweepsStrangers(LocalBackend):
     """Takes for a leftover whatever is no entry."""
 

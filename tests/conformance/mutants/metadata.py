@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
-from tests.conformance.mutants._base import mutant
+from tests.conformance.mutants._base import MemoryBackend, mutant
 
-from holdall.errors import InvalidRequest
+from holdall.errors import FileNotFound, InvalidRequest
 from holdall.model import FileObject, FilePage
 from holdall.store import FileStore
 
@@ -229,3 +230,45 @@ class AbsentIsEmpty(FileStore):
 
 def _with_metadata(file: FileObject) -> FileObject:
     return file.model_copy(update={"metadata": file.metadata or {}})
+
+
+@mutant("metadata.survives_reopen")
+class RollsBackAtClose(MemoryBackend):
+    """Nobody commits: everybody reads what was written, until its connection is closed."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self._written: list[str] = []
+
+    def stage(self, file_id: str) -> Any:
+        self._written.append(file_id)
+        return super().stage(file_id)
+
+    def close(self) -> None:
+        for file_id in self._written:
+            with contextlib.suppress(FileNotFound):
+                self.remove(file_id)
+        super().close()
+
+
+@mutant("metadata.no_aliasing")
+class KeepsTheCallersBytes(FileStore):
+    """Answers with the caller's own memory as long as it is there."""
+
+    def __init__(self, backend: Any, **options: Any) -> None:
+        super().__init__(backend, **options)
+        self._kept = SHARED.setdefault(str(self.url), {})
+
+    def create(self, filename: str, data: Any, **options: Any) -> FileObject:
+        file = super().create(filename, data, **options)
+        if isinstance(data, bytearray):
+            self._kept[file.id] = data
+        return file
+
+    def get_content(self, file_id: str, start: int = 0, stop: int | None = None) -> bytes:
+        if file_id in self._kept:
+            return bytes(self._kept[file_id])[start:stop]
+        return super().get_content(file_id, start, stop)
+
+
+SHARED: dict[str, dict[str, bytearray]] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -255,3 +256,53 @@ class NameIsAPrefix(_OneTable):
         spaces = [space for name, space in self.tables[type(self)].items() if self.takes(name)]
         found = {file_id for space in spaces for file_id in list(space.ids)}
         return (i for i in sorted(found) if (after is None or i > after) and (before is None or i < before))
+
+
+def _telling(name: str, what: Callable[[StoreURL, set[str]], str]) -> Any:
+    """A target that says more of a URL than is good when a store cannot be opened."""
+
+    class Telling(MutantTarget):
+        def open(self, url: str) -> FileStore:
+            try:
+                return super().open(url)
+            except InvalidStoreURL as error:
+                parsed = StoreURL.parse(url)
+                unknown = set(parsed.query) - {*StoreOptions.model_fields, *_Secretive.Options.model_fields}
+                raise InvalidStoreURL(f"{error} {what(parsed, unknown)}") from None
+
+    return lambda url: Telling(url, MUTANTS[name])
+
+
+@mutant(
+    "url.secrets_redacted",
+    target=_telling("QuotesTheUnknown", lambda url, unknown: f"{[url.query[n] for n in sorted(unknown)]}"),
+)
+class QuotesTheUnknown(_Secretive):
+    """An option that does not exist is shown with its value."""
+
+
+@mutant(
+    "url.secrets_redacted",
+    target=_telling("ShowsWhoItIs", lambda url, unknown: f"{url.username}:{url.password}" if unknown else ""),
+)
+class ShowsWhoItIs(_Secretive):
+    """A misspelt option is shown in its URL, with the password in front."""
+
+
+@mutant(
+    "url.secrets_redacted",
+    target=_telling("ShowsTheOtherOptions", lambda url, unknown: "" if unknown else f"{dict(url.query)}"),
+)
+class ShowsTheOtherOptions(_Secretive):
+    """A wrong value is shown with all the others."""
+
+
+def _likeness(url: str) -> str:
+    parsed = StoreURL.parse(url)
+    query = {name.lower().replace("-", "_"): value for name, value in parsed.query.items()}
+    return dataclasses.replace(parsed, query=query).reveal()
+
+
+@mutant("url.unknown_option_rejected_with_suggestion", target=_taking("TakesDashes", change=_likeness))
+class TakesDashes(MemoryBackend):
+    """Takes an option in capitals, or with dashes, for the one it is like."""

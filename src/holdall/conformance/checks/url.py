@@ -271,5 +271,4 @@ def store_truthiness(kit: Kit) -> None:
             kit.store.delete(file.id)
         for store in (kit.store, kit.open()):
             expect(bool(store), True, f"bool(store) of {when}")
-            expect((store or None) is store, True, f"(store or None) is store, of {when}")
             expect(bool(store.backend), True, f"bool(store.backend) of {when}")
