@@ -180,17 +180,6 @@ def test_a_clock_before_1970_still_mints_valid_ids():
     assert ids.adopt("file-abc", -1e9) == ("file-abc", 0)
 
 
-@pytest.mark.timeout(30)
-def test_a_child_process_can_mint_whatever_its_parents_threads_did(minter):
-    """A lock that another thread held at the fork does not stay held in the child."""
-    other = threading.Thread(target=minter._lock.acquire)
-    other.start()
-    other.join()
-    minter.after_fork()
-
-    assert ids.is_valid(minter.mint()[0])
-
-
 def test_a_fork_in_the_middle_of_a_mint_lets_the_child_mint():
     """The minter that all stores share is seen to at a fork without anybody's help."""
     code = """

@@ -163,15 +163,15 @@ def test_a_sync_that_fails_fails_the_create(strace, root, victim, check_store, l
 
 @pytest.mark.parametrize(("fsync", "begun"), [(True, 3), (False, 0)])
 def test_a_large_file_is_on_its_way_to_the_disk_while_it_is_written(root, monkeypatch, fsync, begun):
-    """Writing to the disk is begun every 4 MiB and at the end, so that little is left to wait for when all has been
+    """Writing to the disk is begun every MiB and at the end, so that little is left to wait for when all has been
     written; without `fsync`, nothing is begun.
     """
     sizes = []
     monkeypatch.setattr(_staging, "start_writing", lambda fd: sizes.append(os.fstat(fd).st_size))
     mib = 1024 * 1024
     with holdall.open_store(root, fsync=fsync) as store:
-        store.create("large", (bytes(mib // 4) for _ in range(36)), purpose="batch")
-    assert sizes == [4 * mib, 8 * mib, 9 * mib][:begun]
+        store.create("large", (bytes(mib // 4) for _ in range(9)), purpose="batch")
+    assert sizes == [mib, 2 * mib, 9 * mib // 4][:begun]
 
 
 def test_a_large_file_whose_writing_fails_midway_is_not_stored(root, monkeypatch, check_store, leftovers):

@@ -37,8 +37,8 @@ STAGING = ".staging"
 
 _log = logging.getLogger("holdall")
 
-# Large enough for the file system to allocate long extents, small enough that little is left to sync at the end.
-_WRITEBACK_BYTES = 4 * 1024 * 1024
+# Small enough that a file of a megabyte is on its way while its hash is still being computed.
+_WRITEBACK_BYTES = 1024 * 1024
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
