@@ -94,13 +94,14 @@ def test_a_memory_store_can_be_used_in_a_forked_child():
     [
         "memory://user@name",
         "memory://name:80",
-        "file://user@/nowhere",
-        "file://localhost:80/nowhere",
-        "file://host/nowhere",
+        "file://user@{}/store",
+        "file://localhost:80{}/store",
+        "file://host{}/store",
         "file://",
     ],
 )
-def test_memory_and_directories_have_no_user_or_port(url):
+def test_memory_and_directories_have_no_user_or_port(tmp_path, url):
     """What they cannot have is refused, not ignored."""
     with pytest.raises(InvalidStoreURL):
-        holdall.open_store(url)
+        holdall.open_store(url.format(tmp_path))
+    assert not (tmp_path / "store").exists()

@@ -88,7 +88,7 @@ def test_broken_store_exits_with_1_and_says_what_to_do(environment):
         (["memory://?max_bytes=many"], "option 'max_bytes' of memory:// cannot be 'many'"),
         ([__file__], "not a directory"),
         (["memory://", "--xfails", "/nowhere/known.toml"], "in /nowhere/known.toml: No such file or directory\n"),
-        (["memory://", "--only", "list.empty", "--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml"),
+        (["memory://", "--only", "list.empty", "--junit", "/dev/null/report.xml"], "--junit: /dev/null/report.xml"),
         (["memory://", "--only", "list.empty", "--json", "/"], "--json: / cannot be a file"),
     ],
 )
